@@ -1,0 +1,43 @@
+# Every target makes .venv first if it is absent: a virtual environment with the pinned
+# dependencies and the native module built from csrc/.
+PYTHON ?= python3
+BIN := .venv/bin
+NATIVE := CMakeLists.txt setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/*)
+
+.PHONY: help demo test lint bench doctor clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+.venv/installed: pyproject.toml constraints.txt $(NATIVE)
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo "error: $(PYTHON) cannot make a virtual environment; it needs Python 3.11 or newer with venv (Debian: apt install python3-venv python3-dev)"; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt --build-constraint constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: .venv/installed  ## encode and decode a photograph, compare with JPEG and WebP
+	$(BIN)/python -m bench.demo
+
+test: .venv/installed  ## run the whole test suite
+	$(BIN)/python -m pytest
+
+lint: .venv/installed  ## ruff, mypy --strict, clang-format, and the compiler's warnings as errors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror csrc/*.h csrc/*.cpp csrc/cpu/*
+	$(BIN)/cmake -S . -B build/lint -G Ninja -DTCNN_CODEC_WERROR=ON --log-level=WARNING \
+	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
+	  -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir)
+	$(BIN)/cmake --build build/lint
+
+bench: .venv/installed  ## time the kernels against PyTorch
+	$(BIN)/python bench/kernels.py --quick
+
+doctor: .venv/installed  ## what this machine and installation can do
+	$(BIN)/python -m tcnn_codec doctor
+
+clean:  ## remove everything that was built or installed here
+	rm -rf .venv build out *.egg-info tcnn_codec/*.so

@@ -1,0 +1,191 @@
+// The Python module tcnn_codec._cpu: checks every array against the contract in siren.h, then
+// calls it without the interpreter lock.
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
+
+#include "siren.h"
+
+namespace py = pybind11;
+using namespace tcnn_codec;
+
+namespace {
+
+// A contiguous array of T with `size` elements, by the buffer protocol.
+template <class T>
+T* checked(const py::buffer& buffer, const char* name, int64_t size, bool writable) {
+  const py::buffer_info info = buffer.request(writable);
+  if (!info.item_type_is_equivalent_to<T>())
+    throw py::type_error(std::string(name) + " has buffer format '" + info.format +
+                         "'; expected '" + py::format_descriptor<T>::format() +
+                         "'; convert it with numpy.asarray(..., dtype)");
+  int64_t expected_stride = info.itemsize;
+  for (py::ssize_t d = info.ndim; d-- > 0;) {
+    if (info.shape[size_t(d)] > 1 && info.strides[size_t(d)] != expected_stride)
+      throw py::value_error(std::string(name) +
+                            " is not C-contiguous; pass numpy.ascontiguousarray of it");
+    expected_stride *= info.shape[size_t(d)];
+  }
+  if (size >= 0 && info.size != size)
+    throw py::value_error(std::string(name) + " has " + std::to_string(info.size) +
+                          " elements; expected " + std::to_string(size));
+  return static_cast<T*>(info.ptr);
+}
+
+int64_t length(const py::buffer& buffer) { return buffer.request().size; }
+
+void check_range(const char* name, int64_t value, int64_t least, int64_t most) {
+  if (value < least || value > most)
+    throw py::value_error(std::string(name) + " is " + std::to_string(value) + "; allowed are " +
+                          std::to_string(least) + " to " + std::to_string(most));
+}
+
+SirenShape make_shape(int axes, int features, int hidden_layers, int width, int out_channels,
+                      float w0) {
+  check_range("axes", axes, 2, 3);
+  check_range("features", features, 1, 1 << 10);
+  check_range("hidden_layers", hidden_layers, 0, 1 << 10);
+  check_range("width", width, 1, 128);
+  check_range("out_channels", out_channels, 1, 4);
+  return {axes, features, hidden_layers, width, out_channels, w0};
+}
+
+EncodedGrid make_grid(const SirenShape& shape, const std::vector<py::buffer>& encodings) {
+  check_range("number of encodings", int64_t(encodings.size()), shape.axes, shape.axes);
+  EncodedGrid grid{{nullptr, nullptr, nullptr}, {1, 1, 1}};
+  for (size_t a = 0; a < encodings.size(); ++a) {
+    const int64_t size = length(encodings[a]) / shape.features;
+    check_range("axis size", size, 1, (int64_t(1) << 31) - 1);
+    grid.values[a] = checked<float>(encodings[a], "encoding", size * shape.features, false);
+    grid.size[a] = size;
+    check_range("pixels", grid.pixels(), 1, (int64_t(1) << 32) - 1);
+  }
+  return grid;
+}
+
+Target make_target(const SirenShape& shape, const EncodedGrid& grid, const py::buffer& target) {
+  const int64_t size = grid.pixels() * shape.out_channels;
+  Target found;
+  if (target.request().item_type_is_equivalent_to<uint8_t>())
+    found.u8 = checked<uint8_t>(target, "target", size, false);
+  else
+    found.f32 = checked<float>(target, "target", size, false);
+  return found;
+}
+
+// `order` with every entry checked against the grid; null stands for all pixels in order.
+struct Order {
+  const uint32_t* values = nullptr;
+  int64_t size;
+  Order(const EncodedGrid& grid, const std::optional<py::buffer>& order) : size(grid.pixels()) {
+    if (!order) return;
+    values = checked<uint32_t>(*order, "order", -1, false);
+    size = length(*order);
+    check_range("length of order", size, 1, (int64_t(1) << 32) - 1);
+    uint32_t largest = 0;
+    for (int64_t i = 0; i < size; ++i) largest = values[i] > largest ? values[i] : largest;
+    check_range("largest pixel index", largest, 0, grid.pixels() - 1);
+  }
+  Batch batch(int64_t start, int64_t stride, int64_t count) const {
+    check_range("start", start, 0, size - 1);
+    check_range("stride", stride, 1, values ? size : 1);
+    check_range("count", count, 1, values ? (int64_t(1) << 32) - 1 : size - start);
+    return {values, size, start, stride == size ? 0 : stride, count};
+  }
+};
+
+void evaluate(Siren& siren, const SirenShape& shape, const py::buffer& params,
+              const std::vector<py::buffer>& encodings, const py::buffer& out) {
+  const EncodedGrid grid = make_grid(shape, encodings);
+  const float* p = checked<float>(params, "params", shape.parameter_count(), false);
+  const int64_t size = grid.pixels() * shape.out_channels;
+  if (out.request().item_type_is_equivalent_to<uint8_t>()) {
+    uint8_t* pixels = checked<uint8_t>(out, "out", size, true);
+    const py::gil_scoped_release release;
+    siren.evaluate(shape, p, grid, pixels);
+  } else {
+    float* values = checked<float>(out, "out", size, true);
+    const py::gil_scoped_release release;
+    siren.evaluate(shape, p, grid, values);
+  }
+}
+
+double loss_and_grad(Siren& siren, const SirenShape& shape, const py::buffer& params,
+                     const std::vector<py::buffer>& encodings, const py::buffer& target,
+                     const std::optional<py::buffer>& indices, const py::buffer& gradient) {
+  const EncodedGrid grid = make_grid(shape, encodings);
+  const float* p = checked<float>(params, "params", shape.parameter_count(), false);
+  const Target wanted = make_target(shape, grid, target);
+  const Order order(grid, indices);
+  const Batch batch = order.batch(0, 1, order.size);
+  float* g = checked<float>(gradient, "gradient", shape.parameter_count(), true);
+  const py::gil_scoped_release release;
+  return siren.loss_and_grad(shape, p, grid, wanted, batch, g);
+}
+
+void fit_steps(Siren& siren, const SirenShape& shape, const py::buffer& params,
+               const py::buffer& mean, const py::buffer& variance, int64_t step, float beta1,
+               float beta2, float epsilon, const std::vector<py::buffer>& encodings,
+               const py::buffer& target, const std::optional<py::buffer>& pixel_order,
+               const std::vector<std::pair<int64_t, int64_t>>& starts_and_strides, int64_t count,
+               const py::buffer& learning_rates, const py::buffer& losses) {
+  const EncodedGrid grid = make_grid(shape, encodings);
+  const int64_t parameters = shape.parameter_count();
+  Adam adam{checked<float>(params, "params", parameters, true),
+            checked<float>(mean, "mean", parameters, true),
+            checked<float>(variance, "variance", parameters, true),
+            step,
+            beta1,
+            beta2,
+            epsilon};
+  const Target wanted = make_target(shape, grid, target);
+  const Order order(grid, pixel_order);
+  std::vector<Batch> batches;
+  for (const auto& [start, stride] : starts_and_strides)
+    batches.push_back(order.batch(start, stride, count));
+  const auto steps = int64_t(batches.size());
+  const float* rates = checked<float>(learning_rates, "learning_rates", steps, false);
+  double* found = checked<double>(losses, "losses", steps, true);
+  const py::gil_scoped_release release;
+  siren.fit_steps(shape, adam, grid, wanted, batches, rates, found);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_cpu, module) {
+  module.doc() = "Fused SIREN kernels for the CPU; see csrc/siren.h for the contract.";
+  module.attr("compiler") = TCNN_CODEC_COMPILER;
+  module.def("available_isas", &available_isas,
+             "Instruction sets of this build that this machine runs, best first.");
+  module.def("fma_peak", &fma_peak, py::arg("isa"), py::arg("seconds"),
+             py::call_guard<py::gil_scoped_release>(),
+             "1e9 fused multiply-adds per second of one thread, from registers alone.");
+
+  py::class_<SirenShape>(module, "SirenShape")
+      .def(py::init(&make_shape), py::kw_only(), py::arg("axes"), py::arg("features"),
+           py::arg("hidden_layers"), py::arg("width"), py::arg("out_channels"), py::arg("w0"))
+      .def_property_readonly("parameter_count", &SirenShape::parameter_count);
+
+  py::class_<Siren>(module, "Siren")
+      .def(py::init([](const std::string& isa, int threads) {
+             check_range("threads", threads, 1, 1024);
+             return std::make_unique<Siren>(isa, threads);
+           }),
+           py::arg("isa"), py::arg("threads"))
+      .def_property_readonly("isa", &Siren::isa)
+      .def_property_readonly("threads", &Siren::threads)
+      .def("evaluate", &evaluate, py::arg("shape"), py::arg("params"), py::arg("encodings"),
+           py::arg("out"), "Fills out [pixels, out_channels], float32 or uint8.")
+      .def("loss_and_grad", &loss_and_grad, py::arg("shape"), py::arg("params"),
+           py::arg("encodings"), py::arg("target"), py::arg("indices"), py::arg("gradient"),
+           "Fills gradient; returns the mean squared error over indices (None: all pixels).")
+      .def("fit_steps", &fit_steps, py::arg("shape"), py::arg("params"), py::arg("mean"),
+           py::arg("variance"), py::arg("step"), py::arg("beta1"), py::arg("beta2"),
+           py::arg("epsilon"), py::arg("encodings"), py::arg("target"), py::arg("order"),
+           py::arg("starts_and_strides"), py::arg("count"), py::arg("learning_rates"),
+           py::arg("losses"),
+           "One Adam step per (start, stride): the batch order[(start + stride * i) % size] for "
+           "i < count. Changes params, mean and variance; fills losses, float64 [steps].");
+}

@@ -1,0 +1,42 @@
+#include "dispatch.h"
+
+#include <stdexcept>
+
+namespace tcnn_codec {
+namespace {
+
+std::vector<const KernelTable*> supported() {
+  std::vector<const KernelTable*> found;
+#ifdef TCNN_CODEC_X86
+  // These builtins also ask the operating system (XGETBV) whether it saves the registers.
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
+    found.push_back(&avx512_kernels());
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    found.push_back(&avx2_kernels());
+#endif
+  found.push_back(&scalar_kernels());
+  return found;
+}
+
+}  // namespace
+
+std::vector<std::string> available_isas() {
+  std::vector<std::string> names;
+  for (const KernelTable* table : supported()) names.emplace_back(table->isa);
+  return names;
+}
+
+const KernelTable& kernels_for(const std::string& isa) {
+  std::string names;
+  for (const KernelTable* table : supported()) {
+    if (isa == table->isa) return *table;
+    names += (names.empty() ? "" : ", ") + std::string(table->isa);
+  }
+  throw std::invalid_argument("CPU instruction set '" + isa +
+                              "' is not available; this machine and build have " + names +
+                              "; choose one of them, or none for the best");
+}
+
+}  // namespace tcnn_codec

@@ -1,0 +1,323 @@
+// Orchestrates the kernels: packs the network, cuts the batch into slices, hands them to the
+// threads and adds up their gradients in a fixed order.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "../siren.h"
+#include "dispatch.h"
+#include "thread_pool.h"
+
+namespace tcnn_codec {
+namespace {
+
+constexpr double kPi = 3.14159265358979323846;
+// A slice is the unit of summation, so its size may depend on the batch but never on the number
+// of threads. 64 tiles outweigh clearing and adding up a slice's sums; 32 slices are as many
+// threads as a batch can feed.
+constexpr int64_t kTilesPerSlice = 64;
+constexpr int64_t kMostSlices = 32;
+constexpr int64_t kTableRowsPerTask = 64;
+constexpr int64_t kPixelsPerEvaluateTask = 64 * kTile;
+constexpr int64_t kSumsPerTask = 8192;
+
+// Cache-line aligned floats that grow and are reused.
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer() { std::free(data_); }
+
+  float* need(int64_t floats) {
+    if (floats > size_) {
+      std::free(data_);
+      data_ = nullptr;
+      size_ = 0;
+      const size_t bytes = (size_t(floats) * sizeof(float) + 63) / 64 * 64;
+      data_ = static_cast<float*>(std::aligned_alloc(64, bytes));
+      if (!data_) throw std::bad_alloc();
+      size_ = floats;
+    }
+    return data_;
+  }
+  float* data() const { return data_; }
+
+ private:
+  float* data_ = nullptr;
+  int64_t size_ = 0;
+};
+
+int64_t round_up(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+// Where each part of the packed network, or of a slice's sums, begins.
+struct Layout {
+  Layout(const SirenShape& shape, const EncodedGrid& grid, int lanes)
+      : stride(int(round_up(shape.width, lanes))) {
+    const int64_t hidden = shape.hidden_layers;
+    for (int a = 0; a < 3; ++a) table_floats[a] = (a < shape.axes ? grid.size[a] : 0) * stride;
+    first_floats = int64_t(shape.features) * stride;
+    hidden_floats = hidden * shape.width * stride;
+    bias_floats = hidden * stride;
+    tables = table_floats[0] + table_floats[1] + table_floats[2];
+    sums = round_up(hidden_floats + bias_floats + kOut * stride + tables + kOut, lanes);
+  }
+
+  int stride;
+  int64_t first_floats, hidden_floats, bias_floats, table_floats[3], tables;
+  int64_t sums;  // floats of one slice's GradientSums
+
+  GradientSums view(float* memory) const {
+    GradientSums view{};
+    view.hidden = memory;
+    view.bias = view.hidden + hidden_floats;
+    view.output = view.bias + bias_floats;
+    view.table[0] = view.output + kOut * stride;
+    view.table[1] = view.table[0] + table_floats[0];
+    view.table[2] = view.table[1] + table_floats[1];
+    view.output_bias = view.table[2] + table_floats[2];
+    return view;
+  }
+};
+
+// destination [columns, stride] = source [rows, columns]^T, padding left as it is.
+void transpose(const float* source, int rows, int columns, int stride, float* destination) {
+  for (int r = 0; r < rows; ++r)
+    for (int c = 0; c < columns; ++c)
+      destination[int64_t(c) * stride + r] = source[int64_t(r) * columns + c];
+}
+
+}  // namespace
+
+struct Siren::Engine {
+  Engine(const std::string& name, int threads)
+      : kernels(kernels_for(name)), isa(name), pool(threads) {
+    scratch = std::vector<Buffer>(size_t(pool.threads()));
+  }
+
+  const KernelTable& kernels;
+  std::string isa;
+  ThreadPool pool;
+  Buffer packed, tables, sums, total, first_gradient, gradient;
+  std::vector<Buffer> scratch;
+
+  PackedNet pack(const SirenShape& shape, const float* params, const EncodedGrid& grid,
+                 const Layout& layout) {
+    const int width = shape.width, stride = layout.stride;
+    const int64_t first = shape.axes * layout.first_floats;
+    const int64_t floats = first + 2 * layout.hidden_floats + layout.bias_floats + stride +
+                           int64_t(width) * kOut + kOut * stride + kOut;
+    float* memory = packed.need(floats);
+    std::memset(memory, 0, size_t(floats) * sizeof(float));
+
+    float* input = memory;
+    float* input_bias = input + first;
+    float* forward = input_bias + stride;
+    float* backward = forward + layout.hidden_floats;
+    float* bias = backward + layout.hidden_floats;
+    float* output_backward = bias + layout.bias_floats;
+    float* output_forward = output_backward + kOut * stride;
+    float* output_bias = output_forward + int64_t(width) * kOut;
+
+    const int inputs = shape.axes * shape.features;
+    transpose(params, width, inputs, stride, input);
+    params += int64_t(width) * inputs;
+    std::memcpy(input_bias, params, sizeof(float) * size_t(width));
+    params += width;
+    for (int layer = 0; layer < shape.hidden_layers; ++layer) {
+      const int64_t at = int64_t(layer) * width * stride;
+      transpose(params, width, width, stride, forward + at);
+      for (int r = 0; r < width; ++r)
+        for (int c = 0; c < width; ++c)
+          backward[at + int64_t(r) * stride + c] = shape.w0 * params[r * width + c];
+      params += width * width;
+      std::memcpy(bias + int64_t(layer) * stride, params, sizeof(float) * size_t(width));
+      params += width;
+    }
+    transpose(params, shape.out_channels, width, kOut, output_forward);
+    for (int c = 0; c < shape.out_channels; ++c)
+      std::memcpy(output_backward + c * stride, params + c * width, sizeof(float) * size_t(width));
+    params += shape.out_channels * width;
+    std::memcpy(output_bias, params, sizeof(float) * size_t(shape.out_channels));
+
+    PackedNet net{};
+    net.shape = shape;
+    const double half_turns = double(shape.w0) / kPi;
+    net.phase.high = float(half_turns);
+    net.phase.low = float(half_turns - double(net.phase.high));
+    net.stride = stride;
+    net.forward = forward;
+    net.backward = backward;
+    net.bias = bias;
+    net.output_forward = output_forward;
+    net.output_backward = output_backward;
+    net.output_bias = output_bias;
+    float* table = tables.need(layout.tables);
+    for (int a = 0; a < 3; ++a) {
+      net.axis_size[a] = grid.size[a];
+      net.table[a] = table;
+      table += layout.table_floats[a];
+    }
+    build_tables(shape, grid, layout, input, input_bias);
+    return net;
+  }
+
+  void build_tables(const SirenShape& shape, const EncodedGrid& grid, const Layout& layout,
+                    const float* input, const float* input_bias) {
+    int64_t tasks[3] = {0, 0, 0}, all = 0;
+    for (int a = 0; a < shape.axes; ++a) {
+      tasks[a] = (grid.size[a] + kTableRowsPerTask - 1) / kTableRowsPerTask;
+      all += tasks[a];
+    }
+    pool.run(all, [&](int64_t task, int) {
+      int a = 0;
+      float* table = tables.data();
+      for (; task >= tasks[a]; ++a) {
+        task -= tasks[a];
+        table += layout.table_floats[a];
+      }
+      const int64_t row = task * kTableRowsPerTask;
+      kernels.build_table(grid.values[a], row, std::min(row + kTableRowsPerTask, grid.size[a]),
+                          shape.features, input + a * layout.first_floats,
+                          a == 0 ? input_bias : nullptr, layout.stride, table);
+    });
+  }
+
+  void evaluate(const SirenShape& shape, const float* params, const EncodedGrid& grid, float* f32,
+                uint8_t* u8) {
+    const Layout layout(shape, grid, kernels.lanes);
+    const PackedNet net = pack(shape, params, grid, layout);
+    for (Buffer& buffer : scratch) buffer.need(kernels.evaluate_scratch(net));
+    const int64_t pixels = grid.pixels();
+    pool.run((pixels + kPixelsPerEvaluateTask - 1) / kPixelsPerEvaluateTask,
+             [&](int64_t task, int thread) {
+               const int64_t first = task * kPixelsPerEvaluateTask;
+               kernels.evaluate(net, first, std::min(first + kPixelsPerEvaluateTask, pixels),
+                                scratch[size_t(thread)].data(), f32, u8);
+             });
+  }
+
+  double loss_and_grad(const SirenShape& shape, const float* params, const EncodedGrid& grid,
+                       const Target& target, const Batch& batch, float* out) {
+    const Layout layout(shape, grid, kernels.lanes);
+    const PackedNet net = pack(shape, params, grid, layout);
+    const int64_t tiles = (batch.count + kTile - 1) / kTile;
+    const int slices = int(std::clamp<int64_t>(tiles / kTilesPerSlice, 1, kMostSlices));
+    float* memory = sums.need(slices * layout.sums);
+    std::vector<const float*> sources;
+    for (int s = 0; s < slices; ++s) sources.push_back(memory + s * layout.sums);
+    std::vector<double> squared_errors(size_t(slices), 0.0);
+    for (Buffer& buffer : scratch) buffer.need(kernels.train_scratch(net));
+
+    pool.run(slices, [&](int64_t slice, int thread) {
+      float* mine = memory + slice * layout.sums;
+      std::memset(mine, 0, size_t(layout.sums) * sizeof(float));
+      GradientSums view = layout.view(mine);
+      const int64_t first = tiles * slice / slices * kTile;
+      const int64_t last = std::min(tiles * (slice + 1) / slices * kTile, batch.count);
+      kernels.train(net, target, batch, first, last, scratch[size_t(thread)].data(), view);
+      squared_errors[size_t(slice)] = view.squared_error;
+    });
+
+    float* summed = total.need(layout.sums);
+    pool.run((layout.sums + kSumsPerTask - 1) / kSumsPerTask, [&](int64_t task, int) {
+      const int64_t first = task * kSumsPerTask;
+      kernels.sum_slices(summed, sources.data(), slices, first,
+                         std::min(first + kSumsPerTask, layout.sums));
+    });
+    const double values = double(batch.count) * shape.out_channels;
+    unpack_gradient(shape, grid, layout, layout.view(summed), 2 / values, out);
+    double squared_error = 0;
+    for (const double part : squared_errors) squared_error += part;
+    return squared_error / values;
+  }
+
+  // From padded sums over pixels to the flat gradient of the mean.
+  void unpack_gradient(const SirenShape& shape, const EncodedGrid& grid, const Layout& layout,
+                       const GradientSums& summed, double mean, float* out) {
+    const int width = shape.width, stride = layout.stride, features = shape.features;
+    const double inner = mean * shape.w0;
+    float* first = first_gradient.need(shape.axes * layout.first_floats);
+    pool.run(shape.axes, [&](int64_t a, int) {
+      kernels.contract_table(grid.values[a], grid.size[a], features, summed.table[a], stride,
+                             first + a * layout.first_floats);
+    });
+    const int inputs = shape.axes * features;
+    for (int r = 0; r < width; ++r)
+      for (int c = 0; c < inputs; ++c)
+        *out++ = float(inner * double(first[int64_t(c) * stride + r]));
+    std::vector<double> bias(size_t(width), 0.0);
+    for (int64_t row = 0; row < grid.size[0]; ++row)
+      for (int c = 0; c < width; ++c) bias[size_t(c)] += double(summed.table[0][row * stride + c]);
+    for (int c = 0; c < width; ++c) *out++ = float(inner * bias[size_t(c)]);
+
+    for (int layer = 0; layer < shape.hidden_layers; ++layer) {
+      const float* weight = summed.hidden + int64_t(layer) * width * stride;
+      for (int r = 0; r < width; ++r)
+        for (int c = 0; c < width; ++c) *out++ = float(inner * double(weight[r * stride + c]));
+      for (int c = 0; c < width; ++c)
+        *out++ = float(inner * double(summed.bias[layer * stride + c]));
+    }
+    for (int r = 0; r < shape.out_channels; ++r)
+      for (int c = 0; c < width; ++c) *out++ = float(mean * double(summed.output[r * stride + c]));
+    for (int c = 0; c < shape.out_channels; ++c)
+      *out++ = float(mean * double(summed.output_bias[c]));
+  }
+};
+
+Siren::Siren(const std::string& isa, int threads)
+    : engine_(std::make_unique<Engine>(isa, threads)) {}
+Siren::~Siren() = default;
+
+const std::string& Siren::isa() const { return engine_->isa; }
+int Siren::threads() const { return engine_->pool.threads(); }
+
+void Siren::evaluate(const SirenShape& shape, const float* params, const EncodedGrid& grid,
+                     float* out) {
+  engine_->evaluate(shape, params, grid, out, nullptr);
+}
+
+void Siren::evaluate(const SirenShape& shape, const float* params, const EncodedGrid& grid,
+                     uint8_t* out) {
+  engine_->evaluate(shape, params, grid, nullptr, out);
+}
+
+double Siren::loss_and_grad(const SirenShape& shape, const float* params, const EncodedGrid& grid,
+                            const Target& target, const Batch& batch, float* gradient) {
+  return engine_->loss_and_grad(shape, params, grid, target, batch, gradient);
+}
+
+void Siren::fit_steps(const SirenShape& shape, Adam& adam, const EncodedGrid& grid,
+                      const Target& target, const std::vector<Batch>& batches,
+                      const float* learning_rates, double* losses) {
+  const int64_t count = shape.parameter_count();
+  float* gradient = engine_->gradient.need(count);
+  for (size_t i = 0; i < batches.size(); ++i) {
+    losses[i] = engine_->loss_and_grad(shape, adam.params, grid, target, batches[i], gradient);
+    engine_->kernels.adam(adam, gradient, learning_rates[i], count);
+    ++adam.step;
+  }
+}
+
+double fma_peak(const std::string& isa, double seconds) {
+  const KernelTable& kernels = kernels_for(isa);
+  constexpr int64_t rounds = 100000;
+  int64_t done = 0;
+  volatile float sink = 0;
+  const auto start = std::chrono::steady_clock::now();
+  double elapsed = 0;
+  while (elapsed < seconds) {
+    sink = kernels.fma_rounds(rounds);
+    done += rounds;
+    elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+  (void)sink;
+  return double(done) * 24 * kernels.lanes / elapsed * 1e-9;
+}
+
+}  // namespace tcnn_codec

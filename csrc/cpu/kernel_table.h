@@ -1,0 +1,87 @@
+// What one instruction set provides. Everything here is per tile or per table; who runs what
+// on which thread is the engine's business.
+#pragma once
+
+#include <cstdint>
+
+#include "../siren.h"
+
+namespace tcnn_codec {
+
+// Pixels of one tile: a multiple of every register block's height.
+constexpr int kTile = 48;
+// The output layer is padded to four channels, one 128-bit vector.
+constexpr int kOut = 4;
+
+// w0 / pi as the sum of two floats: what turns W x + b into half-turns.
+struct Phase {
+  float high, low;
+};
+
+// The network, repacked for one step. Rows are padded with zeros to `stride` floats.
+struct PackedNet {
+  SirenShape shape;
+  Phase phase;
+  int stride;                    // padded width
+  const float* forward;          // per hidden layer [in, stride]: W^T
+  const float* backward;         // per hidden layer [out, stride]: W w0
+  const float* bias;             // per hidden layer [stride]: b
+  const float* output_forward;   // [in, kOut]: V^T
+  const float* output_backward;  // [kOut, stride]: V
+  const float* output_bias;      // [kOut]
+  const float* table[3];  // per axis [size, stride]: that axis' part of W x + b of the input layer
+  int64_t axis_size[3];
+};
+
+// Gradient sums of one slice of a batch, in the layouts of PackedNet; one allocation.
+struct GradientSums {
+  float* hidden;         // per hidden layer [out, stride]
+  float* bias;           // per hidden layer [stride]
+  float* output;         // [kOut, stride]
+  float* output_bias;    // [kOut]
+  float* table[3];       // per axis [size, stride]: sums of delta along the other axes
+  double squared_error;  // summed over pixels and channels
+};
+
+struct KernelTable {
+  const char* isa;
+  int lanes;
+
+  // Rows [first, last) of one axis table: encoding [size, features] times weight
+  // [features, stride], plus bias (or null).
+  void (*build_table)(const float* encoding, int64_t first, int64_t last, int features,
+                      const float* weight, const float* bias, int stride, float* table);
+
+  // Sums over rows of encoding^T [features, size] times table [size, stride].
+  void (*contract_table)(const float* encoding, int64_t size, int features, const float* table,
+                         int stride, float* out);
+
+  // Forward, loss and backward over batch entries [first, last); adds to sums.
+  // scratch holds train_scratch floats.
+  void (*train)(const PackedNet& net, const Target& target, const Batch& batch, int64_t first,
+                int64_t last, float* scratch, GradientSums& sums);
+  int64_t (*train_scratch)(const PackedNet& net);
+
+  // Forward over pixels [first, last); exactly one of f32 and u8 is set, [pixels, out_channels].
+  void (*evaluate)(const PackedNet& net, int64_t first, int64_t last, float* scratch, float* f32,
+                   uint8_t* u8);
+  int64_t (*evaluate_scratch)(const PackedNet& net);
+
+  // destination[i] = sum over slices, in order, of sources[slice][i].
+  void (*sum_slices)(float* destination, const float* const* sources, int slices, int64_t first,
+                     int64_t last);
+
+  void (*adam)(const Adam& state, const float* gradient, float learning_rate, int64_t count);
+
+  // Runs `rounds` x 24 independent fused multiply-adds of `lanes` floats; returns a value that
+  // depends on all of them.
+  float (*fma_rounds)(int64_t rounds);
+};
+
+const KernelTable& scalar_kernels();
+#ifdef TCNN_CODEC_X86
+const KernelTable& avx2_kernels();
+const KernelTable& avx512_kernels();
+#endif
+
+}  // namespace tcnn_codec

@@ -1,0 +1,99 @@
+// The native contract: shapes, layouts and functions. Nothing else in csrc/ is public.
+//
+// Parameters are one flat float32 vector: for each layer the weight [out, in] row-major, then
+// the bias [out]; the input layer first. Pixels are ordered frame, row, column.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace tcnn_codec {
+
+struct SirenShape {
+  int axes;           // 2 (x, y) or 3 (x, y, t)
+  int features;       // encoded features of one axis, 1 + 2L
+  int hidden_layers;  // sine layers after the input layer
+  int width;          // 1 to 128
+  int out_channels;   // 1, 3 or 4
+  float w0;
+
+  int64_t parameter_count() const {
+    const int64_t w = width;
+    return w * (axes * features + 1) + hidden_layers * w * (w + 1) + out_channels * (w + 1);
+  }
+};
+
+// The separable sampling grid: for each axis in the order x, y, t its encoding [size, features].
+struct EncodedGrid {
+  const float* values[3];
+  int64_t size[3];  // 1 for an axis the model does not have
+
+  int64_t pixels() const { return size[0] * size[1] * size[2]; }
+};
+
+// What a chunk should look like, [pixels, out_channels]: 8-bit, where v stands for
+// v * 2 / 255 - 1, or float as it is. Exactly one is set.
+struct Target {
+  const uint8_t* u8 = nullptr;
+  const float* f32 = nullptr;
+};
+
+// Which pixels a step sees: entry i is order[(start + stride * i) % order_size],
+// or (start + i) where order is null. Every index must be below EncodedGrid::pixels().
+struct Batch {
+  const uint32_t* order = nullptr;
+  int64_t order_size = 0;
+  int64_t start = 0;
+  int64_t stride = 1;
+  int64_t count = 0;
+};
+
+// Adam (Kingma & Ba, arXiv 1412.6980, algorithm 1) over the flat parameter vector.
+struct Adam {
+  float* params;
+  float* mean;      // first moment
+  float* variance;  // second moment
+  int64_t step;     // steps done so far
+  float beta1, beta2, epsilon;
+};
+
+// Instruction sets this build and this machine both have, best first.
+std::vector<std::string> available_isas();
+
+// One instruction set, one set of threads, one workspace that is reused from call to call.
+// Results do not depend on the number of threads. A Siren is not to be shared between threads.
+class Siren {
+ public:
+  // isa: one of available_isas(); throws std::invalid_argument for any other.
+  Siren(const std::string& isa, int threads);
+  ~Siren();
+
+  const std::string& isa() const;
+  int threads() const;
+
+  // Network output at every grid point, [pixels, out_channels]: as it is, or as 8-bit pixels
+  // clamp(round((y + 1) * 127.5), 0, 255).
+  void evaluate(const SirenShape& shape, const float* params, const EncodedGrid& grid, float* out);
+  void evaluate(const SirenShape& shape, const float* params, const EncodedGrid& grid,
+                uint8_t* out);
+
+  // Mean squared error over the batch, and its gradient [parameter_count].
+  double loss_and_grad(const SirenShape& shape, const float* params, const EncodedGrid& grid,
+                       const Target& target, const Batch& batch, float* gradient);
+
+  // One loss_and_grad and one Adam step per batch; losses [batches] are those before each step.
+  void fit_steps(const SirenShape& shape, Adam& adam, const EncodedGrid& grid, const Target& target,
+                 const std::vector<Batch>& batches, const float* learning_rates, double* losses);
+
+ private:
+  struct Engine;
+  std::unique_ptr<Engine> engine_;
+};
+
+// Fused multiply-adds per second of one thread, in units of 1e9, from registers alone: what the
+// kernels are measured against.
+double fma_peak(const std::string& isa, double seconds);
+
+}  // namespace tcnn_codec

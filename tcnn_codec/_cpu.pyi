@@ -1,0 +1,66 @@
+"""Types of the native module; csrc/siren.h is the contract."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+compiler: str
+
+def available_isas() -> list[str]: ...
+def fma_peak(isa: str, seconds: float) -> float: ...
+
+class SirenShape:
+    def __init__(
+        self,
+        *,
+        axes: int,
+        features: int,
+        hidden_layers: int,
+        width: int,
+        out_channels: int,
+        w0: float,
+    ) -> None: ...
+    @property
+    def parameter_count(self) -> int: ...
+
+class Siren:
+    def __init__(self, isa: str, threads: int) -> None: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+    def evaluate(
+        self,
+        shape: SirenShape,
+        params: NDArray[Any],
+        encodings: Sequence[NDArray[Any]],
+        out: NDArray[Any],
+    ) -> None: ...
+    def loss_and_grad(
+        self,
+        shape: SirenShape,
+        params: NDArray[Any],
+        encodings: Sequence[NDArray[Any]],
+        target: NDArray[Any],
+        indices: NDArray[Any] | None,
+        gradient: NDArray[Any],
+    ) -> float: ...
+    def fit_steps(
+        self,
+        shape: SirenShape,
+        params: NDArray[Any],
+        mean: NDArray[Any],
+        variance: NDArray[Any],
+        step: int,
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+        encodings: Sequence[NDArray[Any]],
+        target: NDArray[Any],
+        order: NDArray[Any] | None,
+        starts_and_strides: Sequence[tuple[int, int]],
+        count: int,
+        learning_rates: NDArray[Any],
+        losses: NDArray[Any],
+    ) -> None: ...

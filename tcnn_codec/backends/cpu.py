@@ -1,0 +1,117 @@
+"""The native fused backend: AVX-512, AVX2 or plain C++, chosen at run time."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from tcnn_codec.backends.base import BETA1, BETA2, EPSILON, F64, U8, U32, AdamState, Batches, Target
+from tcnn_codec.errors import BackendUnavailable
+from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis
+
+try:
+    from tcnn_codec import _cpu
+except ImportError as error:
+    raise BackendUnavailable(
+        f"the native module tcnn_codec._cpu cannot be loaded ({error}); "
+        "rebuild it with `pip install -e .`"
+    ) from error
+
+ISA_VARIABLE = "TCNN_CODEC_CPU_ISA"
+
+
+class CpuBackend:
+    """threads: 1 or more; 0 takes every core this process may use. Results do not depend on it.
+
+    isa: 'avx512', 'avx2', 'scalar', or '' for the environment's TCNN_CODEC_CPU_ISA and else the
+    best there is. Raises BackendUnavailable for one that this machine or build lacks.
+    """
+
+    name = "cpu"
+
+    def __init__(self, threads: int = 0, isa: str = "") -> None:
+        chosen = isa or os.environ.get(ISA_VARIABLE, "") or _cpu.available_isas()[0]
+        try:
+            self._siren = _cpu.Siren(chosen, threads or usable_cores())
+        except ValueError as error:
+            raise BackendUnavailable(str(error)) from None
+
+    @property
+    def isa(self) -> str:
+        return self._siren.isa
+
+    @property
+    def threads(self) -> int:
+        return self._siren.threads
+
+    def evaluate(self, spec: SirenSpec, params: F32, grid: Grid) -> F32:
+        out = np.empty((grid.pixels, spec.out_channels), np.float32)
+        self._siren.evaluate(_shape(spec), params, _encodings(spec, grid), out)
+        return out
+
+    def render(self, spec: SirenSpec, params: F32, grid: Grid) -> U8:
+        out = np.empty((grid.frames, grid.height, grid.width, spec.out_channels), np.uint8)
+        self._siren.evaluate(_shape(spec), params, _encodings(spec, grid), out)
+        return out
+
+    def loss_and_grad(
+        self, spec: SirenSpec, params: F32, grid: Grid, target: Target, indices: U32 | None = None
+    ) -> tuple[float, F32]:
+        gradient = np.empty(spec.parameter_count, np.float32)
+        loss = self._siren.loss_and_grad(
+            _shape(spec), params, _encodings(spec, grid), target, indices, gradient
+        )
+        return loss, gradient
+
+    def fit_steps(
+        self,
+        spec: SirenSpec,
+        state: AdamState,
+        grid: Grid,
+        target: Target,
+        batches: Batches,
+        learning_rates: F32,
+    ) -> F64:
+        losses = np.empty(len(batches.starts))
+        self._siren.fit_steps(
+            _shape(spec),
+            state.params,
+            state.mean,
+            state.variance,
+            state.step,
+            BETA1,
+            BETA2,
+            EPSILON,
+            _encodings(spec, grid),
+            target,
+            batches.order,
+            list(batches.starts),
+            batches.count,
+            learning_rates,
+            losses,
+        )
+        state.step += len(batches.starts)
+        return losses
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _shape(spec: SirenSpec) -> _cpu.SirenShape:
+    return _cpu.SirenShape(
+        axes=spec.axes,
+        features=spec.features_per_axis,
+        hidden_layers=spec.hidden_layers,
+        width=spec.width,
+        out_channels=spec.out_channels,
+        w0=spec.w0,
+    )
+
+
+def _encodings(spec: SirenSpec, grid: Grid) -> list[F32]:
+    return [encode_axis(spec, size) for size in grid.axis_sizes(spec.axes)]

@@ -1,0 +1,86 @@
+"""The oracle: the model in pure PyTorch, written to be read, never optimised."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from tcnn_codec.backends.base import F64, U8, U32, AdamState, Batches, Target, fit_steps
+from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis
+
+
+class ReferenceBackend:
+    """dtype: torch.float32 for use, torch.float64 to measure others' errors against.
+
+    threads: of the whole process, as torch counts them; 0 leaves torch's own choice.
+    """
+
+    name = "torch"
+
+    def __init__(self, dtype: torch.dtype = torch.float32, threads: int = 0) -> None:
+        self._dtype = dtype
+        if threads:
+            torch.set_num_threads(threads)
+
+    @property
+    def isa(self) -> str:
+        return f"torch {torch.__version__}"
+
+    def evaluate(self, spec: SirenSpec, params: F32, grid: Grid) -> F32:
+        with torch.no_grad():
+            flat = torch.as_tensor(params, dtype=self._dtype)
+            parts = torch.tensor_split(torch.arange(grid.pixels), -(-grid.pixels >> 16))
+            out = torch.cat(
+                [forward(spec, flat, self._encoded(spec, grid, part)) for part in parts]
+            )
+        found: F32 = out.numpy()
+        return found
+
+    def render(self, spec: SirenSpec, params: F32, grid: Grid) -> U8:
+        levels = np.rint((self.evaluate(spec, params, grid) + 1) * 127.5)
+        shape = (grid.frames, grid.height, grid.width, spec.out_channels)
+        pixels: U8 = np.clip(levels, 0, 255).astype(np.uint8).reshape(shape)
+        return pixels
+
+    def loss_and_grad(
+        self, spec: SirenSpec, params: F32, grid: Grid, target: Target, indices: U32 | None = None
+    ) -> tuple[float, F32]:
+        pixels = np.arange(grid.pixels) if indices is None else indices.astype(np.int64)
+        wanted = torch.as_tensor(target.reshape(-1, spec.out_channels)[pixels])
+        if wanted.dtype == torch.uint8:
+            wanted = wanted.to(self._dtype) * (2 / 255) - 1
+        flat = torch.tensor(params, dtype=self._dtype, requires_grad=True)
+        encoded = self._encoded(spec, grid, torch.as_tensor(pixels))
+        loss = (forward(spec, flat, encoded) - wanted.to(self._dtype)).square().mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert flat.grad is not None
+        gradient: F32 = flat.grad.numpy()
+        return loss.item(), gradient
+
+    def fit_steps(
+        self,
+        spec: SirenSpec,
+        state: AdamState,
+        grid: Grid,
+        target: Target,
+        batches: Batches,
+        learning_rates: F32,
+    ) -> F64:
+        return fit_steps(self, spec, state, grid, target, batches, learning_rates)
+
+    def _encoded(self, spec: SirenSpec, grid: Grid, pixels: torch.Tensor) -> torch.Tensor:
+        """Encoded coordinates [len(pixels), axes * features], axes concatenated x, y, t."""
+        row = pixels // grid.width
+        places = (pixels % grid.width, row % grid.height, row // grid.height)
+        sizes = grid.axis_sizes(spec.axes)
+        axes = [torch.as_tensor(encode_axis(spec, size)).to(self._dtype) for size in sizes]
+        return torch.cat([axis[place] for axis, place in zip(axes, places, strict=False)], dim=1)
+
+
+def forward(spec: SirenSpec, params: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:
+    """Network output [pixels, out_channels] for encoded coordinates [pixels, features]."""
+    parts = [params[t.place].reshape(t.shape) for t in spec.tensors]
+    x = encoded
+    for weight, bias in zip(parts[:-2:2], parts[1:-2:2], strict=True):
+        x = torch.sin(spec.w0 * (x @ weight.T + bias))
+    return x @ parts[-2].T + parts[-1]

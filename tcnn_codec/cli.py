@@ -1,0 +1,324 @@
+"""The command line. The only place that parses arguments, prints, and turns errors into status."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tcnn_codec import __version__
+from tcnn_codec.config import BACKENDS, MAX_BITS, MAX_THREADS, MIN_BITS, PRESETS, EncodeConfig
+from tcnn_codec.container import DEFAULT_MAX_PIXELS
+from tcnn_codec.errors import CodecError
+from tcnn_codec.siren import MAX_FREQUENCIES, MAX_HIDDEN_LAYERS, MAX_WIDTH
+
+EXIT_DONE, EXIT_FAULT, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; returns the exit status: 0 done, 2 bad input or usage, 1 our own fault."""
+    try:
+        options = _parser().parse_args(arguments)
+        return int(options.command(options) or EXIT_DONE)
+    except CodecError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except MemoryError:
+        print(
+            "error: memory ran out; a chunk has to fit; lower --chunk-frames or the size",
+            file=sys.stderr,
+        )
+        return EXIT_BAD_INPUT
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_FAULT
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors in the same form as all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CodecError(f"{message}; see `python -m tcnn_codec --help`")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="tcnn_codec",
+        description="Image and video codec whose bitstream is a small neural network.",
+    )
+    parser.add_argument("--version", action="version", version=f"tcnn_codec {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_encode(commands)
+    _add_decode(commands)
+    _add_info(commands)
+    _add_eval(commands)
+    _add_doctor(commands)
+    return parser
+
+
+def _add_encode(commands: Any) -> None:
+    default = EncodeConfig()
+    command = commands.add_parser(
+        "encode", help="fit a network to an image, a video or a folder of frames"
+    )
+    command.set_defaults(command=_encode)
+    command.add_argument("input", metavar="INPUT", type=Path)
+    command.add_argument("output", metavar="OUTPUT.tcnn", type=Path)
+    numbers = (
+        ("width", f"neurons of a hidden layer, 1 to {MAX_WIDTH}; sets the size of the file"),
+        ("hidden-layers", f"sine layers after the input layer, 0 to {MAX_HIDDEN_LAYERS}"),
+        ("frequencies", f"encoding octaves per axis, 0 to {MAX_FREQUENCIES} (default: by size)"),
+        ("steps", "optimiser steps, instead of the preset's"),
+        ("bits", f"bits of a weight before entropy coding, {MIN_BITS} to {MAX_BITS}"),
+        ("chunk-frames", "frames of a video that share one network"),
+        ("threads", f"1 to {MAX_THREADS}, 0 for every core; changes no byte"),
+        ("seed", "same seed, machine and instruction set: same bytes"),
+    )
+    for name, text in numbers:
+        value = getattr(default, name.replace("-", "_"))
+        shown = "" if value is None else f" (default {value})"
+        command.add_argument(
+            f"--{name}", type=_integer, metavar="N", default=value, help=text + shown
+        )
+    command.add_argument(
+        "--preset",
+        default=default.preset,
+        help=f"{', '.join(PRESETS)}: how long to fit (default {default.preset})",
+    )
+    command.add_argument(
+        "--backend", default=default.backend, help=f"{', '.join(BACKENDS)} (default auto)"
+    )
+    _add_frames(command)
+    _add_max_pixels(command)
+    _add_json(command)
+    command.add_argument("--quiet", action="store_true", help="no progress and no summary")
+
+
+def _add_decode(commands: Any) -> None:
+    command = commands.add_parser("decode", help="write the pixels of a .tcnn file")
+    command.set_defaults(command=_decode)
+    command.add_argument("input", metavar="FILE.tcnn", type=Path)
+    command.add_argument(
+        "output",
+        metavar="OUTPUT",
+        type=Path,
+        help=".png .webp .mp4 .mkv .y4m .npy, or a folder for PNGs",
+    )
+    _add_frames(command)
+    command.add_argument(
+        "--scale", type=_number, default=1.0, metavar="S", help="factor on the size (default 1)"
+    )
+    _add_threads(command)
+    _add_max_pixels(command)
+
+
+def _add_info(commands: Any) -> None:
+    command = commands.add_parser("info", help="what a .tcnn file says of itself")
+    command.set_defaults(command=_info)
+    command.add_argument("input", metavar="FILE.tcnn", type=Path)
+    _add_max_pixels(command)
+    _add_json(command)
+
+
+def _add_eval(commands: Any) -> None:
+    command = commands.add_parser("eval", help="compare a .tcnn file with its original")
+    command.set_defaults(command=_eval)
+    command.add_argument("reference", metavar="REFERENCE", type=Path)
+    command.add_argument("input", metavar="FILE.tcnn", type=Path)
+    command.add_argument(
+        "--plot",
+        type=Path,
+        metavar="OUT.png",
+        help="write original | decoded | error x8 of the middle frame",
+    )
+    _add_frames(command)
+    _add_threads(command)
+    _add_max_pixels(command)
+    _add_json(command)
+
+
+def _add_doctor(commands: Any) -> None:
+    command = commands.add_parser("doctor", help="what this machine and installation can do")
+    command.set_defaults(command=_doctor)
+    _add_json(command)
+
+
+def _add_frames(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--frames",
+        type=_frame_range,
+        default=(0, None),
+        metavar="A:B",
+        help="only frames A to B-1; either may be left out",
+    )
+
+
+def _add_threads(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--threads", type=_integer, default=0, metavar="N", help="0 for every core (default)"
+    )
+
+
+def _add_max_pixels(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--max-pixels",
+        type=_integer,
+        default=DEFAULT_MAX_PIXELS,
+        metavar="N",
+        help=f"refuse chunks of more pixels (default {DEFAULT_MAX_PIXELS})",
+    )
+
+
+def _add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a whole number; give one such as 32"
+        ) from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number; give one such as 2") from None
+
+
+def _frame_range(text: str) -> tuple[int, int | None]:
+    first, colon, last = text.partition(":")
+    try:
+        found = int(first or 0), int(last) if last else None
+    except ValueError:
+        colon = ""
+    if not colon or found[0] < 0 or (found[1] is not None and found[1] <= found[0]):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a range A:B with 0 <= A < B; give one such as 0:25"
+        )
+    return found
+
+
+def _encode(options: argparse.Namespace) -> None:
+    from tcnn_codec.encoder import encode_file, make_config
+    from tcnn_codec.progress import ProgressLine
+
+    names = EncodeConfig.__dataclass_fields__
+    config = make_config(**{name: getattr(options, name) for name in names})
+    progress = None if options.quiet else ProgressLine(sys.stderr)
+    first, last = options.frames
+    encoded = encode_file(
+        options.input,
+        options.output,
+        config,
+        first=first,
+        last=last,
+        max_pixels=options.max_pixels,
+        progress=progress,
+    )
+    if progress is not None:
+        progress.close()
+        for note in encoded.notes:
+            print(f"note: {note}", file=sys.stderr)
+    report = encoded.report()
+    if options.json:
+        _print_json(report)
+    elif not options.quiet:
+        print(
+            f"{options.output}: {report['bytes']} bytes, {report['bits_per_pixel']:.4f} bpp, "
+            f"{_decibels(encoded.psnr_db)}, {_plural(encoded.info.frames, 'frame')} in "
+            f"{_plural(encoded.info.chunk_count, 'chunk')}, {encoded.encode_seconds:.2f} s "
+            f"on {encoded.backend} ({encoded.isa})"
+        )
+
+
+def _decode(options: argparse.Namespace) -> None:
+    from tcnn_codec.decoder import decode_file
+
+    first, last = options.frames
+    decode_file(
+        options.input,
+        options.output,
+        first=first,
+        last=last,
+        scale=options.scale,
+        threads=options.threads,
+        max_pixels=options.max_pixels,
+    )
+
+
+def _info(options: argparse.Namespace) -> None:
+    from tcnn_codec.decoder import describe_file
+
+    facts = describe_file(options.input, max_pixels=options.max_pixels)
+    if options.json:
+        _print_json(facts)
+        return
+    for name, value in facts.items():
+        if name == "index":
+            for chunk in value:
+                first, last = chunk["frames"]
+                print(f"  frames {first}:{last} at byte {chunk['offset']}, {chunk['bytes']} bytes")
+        else:
+            print(
+                f"{name.replace('_', ' ')}: {value:.4f}"
+                if isinstance(value, float)
+                else f"{name.replace('_', ' ')}: {value}"
+            )
+
+
+def _eval(options: argparse.Namespace) -> None:
+    from tcnn_codec.compare import compare_file
+
+    first, last = options.frames
+    found = compare_file(
+        options.reference,
+        options.input,
+        first=first,
+        last=last,
+        plot=options.plot,
+        threads=options.threads,
+        max_pixels=options.max_pixels,
+    )
+    if options.json:
+        _print_json(found.report())
+        return
+    similarity = "not defined below 161 pixels" if found.ms_ssim is None else f"{found.ms_ssim:.4f}"
+    print(
+        f"{options.input}: {_decibels(found.psnr_db)}, MS-SSIM {similarity}, "
+        f"{found.bits_per_pixel:.4f} bpp, {found.bytes} bytes"
+    )
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from tcnn_codec.doctor import examine
+
+    facts = examine()
+    if options.json:
+        _print_json(facts)
+        return
+    for group, lines in facts.items():
+        print(group)
+        for name, text in lines.items():
+            print(f"  {name:<14} {text}")
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _decibels(value: float) -> str:
+    return "exact" if value == float("inf") else f"{value:.2f} dB"
+
+
+def _print_json(facts: Any) -> None:
+    print(json.dumps(facts, allow_nan=False))

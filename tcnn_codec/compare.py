@@ -1,0 +1,125 @@
+"""Compares a .tcnn file with what it was made from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcnn_codec.container import DEFAULT_MAX_PIXELS, read_header
+from tcnn_codec.decoder import decode_frames, open_stream
+from tcnn_codec.errors import CodecError
+from tcnn_codec.io import atomic_path, check_output, open_source
+from tcnn_codec.io.images import save_image
+from tcnn_codec.metrics import colour, mean_psnr, ms_ssim, psnr
+
+U8 = NDArray[np.uint8]
+ERROR_GAIN = 8
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """psnr_db and ms_ssim are means over frames; ms_ssim is None for pictures too small for it."""
+
+    psnr_db: float
+    ms_ssim: float | None
+    bits_per_pixel: float
+    bytes: int
+
+    def report(self) -> dict[str, int | float | None]:
+        """The keys of eval --json; psnr_db is None where the decoded pixels are exact."""
+        return {
+            "psnr_db": self.psnr_db if math.isfinite(self.psnr_db) else None,
+            "ms_ssim": self.ms_ssim,
+            "bits_per_pixel": self.bits_per_pixel,
+            "bytes": self.bytes,
+        }
+
+
+def compare_file(
+    reference: Path,
+    path: Path,
+    *,
+    first: int = 0,
+    last: int | None = None,
+    plot: Path | None = None,
+    threads: int = 0,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> Comparison:
+    """Quality of `path` against frames first:last of `reference`, which must be as many.
+
+    plot: a PNG to write, original | decoded | error times 8, of the middle frame. Raises
+    CodecError for bad input.
+    """
+    if plot is not None:
+        if plot.suffix.lower() != ".png":
+            raise CodecError(f"--plot is '{plot}'; allowed is a .png; name it so")
+        check_output(plot, reads=reference)
+    with (
+        open_stream(path) as stream,
+        open_source(reference, first, last, max_pixels=max_pixels) as source,
+    ):
+        info = read_header(stream, max_pixels=max_pixels)
+        shape = (source.height, source.width, source.channels)
+        if shape != (info.height, info.width, info.channels):
+            raise CodecError(
+                f"'{reference}' is {source.width}x{source.height} with {source.channels} channels, "
+                f"'{path}' {info.width}x{info.height} with {info.channels}; they must be alike; "
+                "name the input of encode"
+            )
+        originals = source.frames()
+        qualities: list[float] = []
+        similarities: list[float | None] = []
+        for index, decoded in enumerate(
+            decode_frames(stream, info, threads=threads, max_pixels=max_pixels)
+        ):
+            original = next(originals, None)
+            if original is None:
+                raise _frames_differ(reference, f"only {index}", path, info.frames)
+            qualities.append(psnr(original.pixels, decoded.pixels))
+            similarities.append(ms_ssim(original.pixels, decoded.pixels))
+            if plot is not None and index == info.frames // 2:
+                save_plot(plot, original.pixels, decoded.pixels)
+        if next(originals, None) is not None:
+            raise _frames_differ(reference, f"more than {info.frames}", path, info.frames)
+        size = info.record_offsets[-1]
+    known = [s for s in similarities if s is not None]
+    return Comparison(
+        psnr_db=mean_psnr(qualities),
+        ms_ssim=sum(known) / len(known) if known else None,
+        bits_per_pixel=8 * size / (info.height * info.width * info.frames),
+        bytes=size,
+    )
+
+
+def comparison_picture(original: U8, decoded: U8) -> U8:
+    """original | decoded | error times 8, side by side, uint8 [height, 3 * width + gaps, 3].
+
+    The error is the absolute difference of the colour channels, clipped at 255.
+    """
+    left, middle = _rgb(original), _rgb(decoded)
+    error = np.abs(left.astype(np.int32) - middle) * ERROR_GAIN
+    gap = np.full((left.shape[0], 8, 3), 255, np.uint8)
+    right = np.clip(error, 0, 255).astype(np.uint8)
+    return np.concatenate([left, gap, middle, gap, right], axis=1)
+
+
+def save_plot(path: Path, original: U8, decoded: U8) -> None:
+    """Write comparison_picture as a PNG."""
+    with atomic_path(path) as temporary:
+        save_image(temporary, comparison_picture(original, decoded), "PNG")
+
+
+def _rgb(pixels: U8) -> U8:
+    visible = colour(pixels)
+    return np.repeat(visible, 3, axis=-1) if visible.shape[-1] == 1 else visible
+
+
+def _frames_differ(reference: Path, have: str, path: Path, frames: int) -> CodecError:
+    return CodecError(
+        f"'{reference}' has {have} frames, '{path}' has {frames}; they must be as many; "
+        "select those that were encoded with --frames A:B"
+    )

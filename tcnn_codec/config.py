@@ -1,0 +1,69 @@
+"""What a user may choose about encoding; frozen, checked once, at the border."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tcnn_codec.errors import CodecError
+from tcnn_codec.siren import MAX_FREQUENCIES, MAX_HIDDEN_LAYERS, MAX_WIDTH
+
+MIN_BITS, MAX_BITS = 4, 12
+MAX_STEPS = 10_000_000
+MAX_CHUNK_FRAMES = 4096
+MAX_THREADS = 1024
+BACKENDS = ("auto", "torch", "cpu")
+
+
+#: Optimiser steps of each preset.
+PRESETS = {"fast": 500, "balanced": 2000, "best": 12000}
+
+
+@dataclass(frozen=True)
+class EncodeConfig:
+    """Options of encode, in the command line's words. Raises CodecError for a value out of range.
+
+    width: neurons of a hidden layer, 1 to 128. hidden_layers: 0 to 32. frequencies: encoding
+    octaves per axis, 0 to 32; None takes 16, or 12 where no side is above 256 pixels.
+    preset: fast, balanced or best; steps overrides its number of steps. bits: 4 to 12 a weight
+    before entropy coding. chunk_frames: frames of a video that share a network. threads: 0 takes
+    every core. seed: same seed, machine and instruction set, same bytes.
+    """
+
+    width: int = 32
+    hidden_layers: int = 3
+    frequencies: int | None = None
+    preset: str = "balanced"
+    steps: int | None = None
+    bits: int = 7
+    chunk_frames: int = 25
+    backend: str = "auto"
+    threads: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least, most, remedy in (
+            ("width", 1, MAX_WIDTH, "32 suits small files, 64 better quality"),
+            ("hidden_layers", 0, MAX_HIDDEN_LAYERS, "3 is usual"),
+            ("frequencies", 0, MAX_FREQUENCIES, "leave it out for the usual 16"),
+            ("steps", 1, MAX_STEPS, "2000 is usual, or choose a preset instead"),
+            ("bits", MIN_BITS, MAX_BITS, "7 is usual"),
+            ("chunk_frames", 1, MAX_CHUNK_FRAMES, "25 is usual"),
+            ("threads", 0, MAX_THREADS, "0 takes every core"),
+            ("seed", 0, 2**63 - 1, "0 is usual"),
+        ):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                option = "--" + name.replace("_", "-")
+                raise CodecError(f"{option} is {value}; allowed are {least} to {most}; {remedy}")
+        for name, allowed in (("preset", tuple(PRESETS)), ("backend", BACKENDS)):
+            if (value := getattr(self, name)) not in allowed:
+                raise CodecError(
+                    f"--{name} is '{value}'; allowed are {', '.join(allowed)}; "
+                    f"'{getattr(EncodeConfig, name)}' is usual"
+                )
+
+    @property
+    def fit_steps(self) -> int:
+        return self.steps if self.steps is not None else PRESETS[self.preset]

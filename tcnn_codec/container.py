@@ -1,0 +1,384 @@
+"""The .tcnn file: a header with an index, then one record per chunk, all of it checked.
+
+docs/format.md is the normative description of version 1.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from itertools import accumulate, groupby, pairwise
+from typing import BinaryIO, Literal
+
+from tcnn_codec.errors import BitstreamError, CodecError
+from tcnn_codec.siren import MILLI, Grid, SirenSpec
+
+MAGIC = b"\x89TCN"
+VERSION = 1
+#: Most pixels a decoder holds at once unless told otherwise: height * width * frames of a chunk.
+DEFAULT_MAX_PIXELS = 2**28
+MAX_SIDE = 2**16
+#: 12 hours at 24 frames per second; bounds what a small header can make a reader allocate.
+MAX_FRAMES = 2**20
+_MAX_RATIONAL = 2**31 - 1
+_MAX_PTS = 2**62 - 1
+_CRC_BYTES = 4
+_KINDS: tuple[Literal["image", "video"], ...] = ("image", "video")
+_OTHER_FORMATS = (
+    (0, b"\x89PNG", "a PNG image"),
+    (0, b"\xff\xd8\xff", "a JPEG image"),
+    (8, b"WEBP", "a WebP image"),
+    (4, b"ftyp", "an MP4 video or an AVIF or HEIF image"),
+    (0, b"\x1a\x45\xdf\xa3", "a Matroska or WebM video"),
+    (0, b"YUV4", "a Y4M video"),
+)
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """All that a file says of itself before its first chunk.
+
+    height, width: 1 to 65,536 pixels. channels: 1, 3 or 4, and spec.out_channels is the same.
+    frames: 1 to 1,048,576, cut into chunks of chunk_frames, of which the last may be shorter.
+    time_base: seconds per tick, frame_rate: frames per second, both positive. timestamps: the
+    presentation time of every frame in ticks, strictly increasing. An image has one frame,
+    timestamps (0,) and both rates 1. spec: the network of every chunk, axes 2 for an image and 3
+    for a video. chunk_bytes: the payload length of every chunk, and header_bytes: where the first
+    record begins; both are known once the stream is written. Raises CodecError for a value out
+    of range.
+    """
+
+    kind: Literal["image", "video"]
+    height: int
+    width: int
+    channels: int
+    spec: SirenSpec
+    frames: int = 1
+    chunk_frames: int = 1
+    time_base: Fraction = Fraction(1)
+    frame_rate: Fraction = Fraction(1)
+    timestamps: tuple[int, ...] = (0,)
+    chunk_bytes: tuple[int, ...] = ()
+    header_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        _require("height", self.height, 1, MAX_SIDE)
+        _require("width", self.width, 1, MAX_SIDE)
+        _require("frames", self.frames, 1, MAX_FRAMES)
+        _require("chunk_frames", self.chunk_frames, 1, self.frames)
+        for name, rate in (("time_base", self.time_base), ("frame_rate", self.frame_rate)):
+            _require(f"{name} numerator", rate.numerator, 1, _MAX_RATIONAL)
+            _require(f"{name} denominator", rate.denominator, 1, _MAX_RATIONAL)
+        _require("number of timestamps", len(self.timestamps), self.frames, self.frames)
+        _require("first timestamp", self.timestamps[0], -_MAX_PTS, _MAX_PTS)
+        _require("last timestamp", self.timestamps[-1], -_MAX_PTS, _MAX_PTS)
+        if any(after <= before for before, after in pairwise(self.timestamps)):
+            raise CodecError("timestamps do not increase from frame to frame; remux the source")
+        timing = (self.frames, self.time_base, self.frame_rate, self.timestamps)
+        if self.kind == "image" and timing != (1, Fraction(1), Fraction(1), (0,)):
+            raise CodecError("an image has several frames or a time; write it as a video")
+        axes = 3 if self.kind == "video" else 2
+        if (self.spec.axes, self.spec.out_channels) != (axes, self.channels):
+            raise CodecError(
+                f"the network has {self.spec.axes} axes and {self.spec.out_channels} outputs; "
+                f"allowed are {axes} axes (kind {self.kind}) and {self.channels} outputs "
+                "(channels); give the network the shape of the picture"
+            )
+
+    @property
+    def chunk_count(self) -> int:
+        return -(-self.frames // self.chunk_frames)
+
+    def chunk_range(self, index: int) -> tuple[int, int]:
+        """Frames [first, last) of chunk `index`, 0 ≤ index < chunk_count."""
+        first = index * self.chunk_frames
+        return first, min(first + self.chunk_frames, self.frames)
+
+    def grid(self, index: int) -> Grid:
+        """Sampling positions of chunk `index` at the coded size."""
+        first, last = self.chunk_range(index)
+        return Grid(self.width, self.height, last - first)
+
+    @cached_property
+    def record_offsets(self) -> tuple[int, ...]:
+        """Byte position of every record, and last the length of the whole file."""
+        sizes = (size + _CRC_BYTES for size in self.chunk_bytes)
+        return tuple(accumulate(sizes, initial=self.header_bytes))
+
+
+def write_stream(info: StreamInfo, payloads: Sequence[bytes]) -> bytes:
+    """The whole file. payloads: one per chunk; info's chunk_bytes and header_bytes are not used."""
+    if len(payloads) != info.chunk_count:
+        raise ValueError(f"{len(payloads)} payloads for {info.chunk_count} chunks")
+    fields = b"".join(map(_varint, _header_fields(info, [len(p) for p in payloads])))
+    header = MAGIC + bytes([VERSION]) + _varint(len(fields)) + fields
+    parts = [header, _crc(header)]
+    for index, payload in enumerate(payloads):
+        parts += [payload, _record_crc(index, payload)]
+    return b"".join(parts)
+
+
+def read_header(stream: BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> StreamInfo:
+    """Read and check the header of a seekable stream that begins at position 0.
+
+    Reads no record, so a file cut off later still has its header and first chunks. Raises
+    BitstreamError for a stream that is no intact version 1 header or that goes on behind its last
+    record, and CodecError if a chunk has more than max_pixels pixels.
+    """
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    start = stream.read(min(size, len(MAGIC) + 1 + _MAX_VARINT))
+    _check_start(start)
+    try:
+        length, begin = _read_varint(start, len(MAGIC) + 1)
+    except IndexError:
+        raise _truncated_header(size) from None
+    end = begin + length
+    if end + _CRC_BYTES > size:
+        raise _truncated_header(size)
+    stream.seek(0)
+    header = stream.read(end)
+    if stream.read(_CRC_BYTES) != _crc(header):
+        raise BitstreamError(
+            "the header's checksum (CRC-32) does not match; the file is damaged, fetch it again"
+        )
+    info = _parse_fields(header[begin:], end + _CRC_BYTES)
+    if size > info.record_offsets[-1]:
+        raise BitstreamError(
+            f"{size - info.record_offsets[-1]} bytes follow the last chunk; a stream ends with its "
+            f"last chunk, at byte {info.record_offsets[-1]}; cut the rest off"
+        )
+    pixels = info.height * info.width * info.chunk_frames
+    if pixels > max_pixels:
+        raise CodecError(
+            f"a chunk of {info.width}x{info.height}x{info.chunk_frames} is {pixels} pixels; the "
+            f"limit is {max_pixels}; raise it with --max-pixels if you trust the file"
+        )
+    return info
+
+
+def read_chunk(stream: BinaryIO, info: StreamInfo, index: int) -> bytes:
+    """The payload of chunk `index`, read without the others.
+
+    stream, info: as given to and by `read_header`; 0 ≤ index < info.chunk_count, else IndexError.
+    Raises BitstreamError if the record is cut off or its checksum does not match.
+    """
+    if not 0 <= index < info.chunk_count:
+        raise IndexError(f"chunk {index} of {info.chunk_count}")
+    begin, end = info.record_offsets[index : index + 2]
+    size = stream.seek(0, os.SEEK_END)
+    if end > size:
+        raise BitstreamError(
+            f"{_name_chunk(info, index)} is cut off, {end - max(begin, size)} of its {end - begin} "
+            "bytes are missing; fetch the file again, or decode earlier frames with --frames"
+        )
+    stream.seek(begin)
+    payload = stream.read(info.chunk_bytes[index])
+    if stream.read(_CRC_BYTES) != _record_crc(index, payload):
+        raise BitstreamError(
+            f"the checksum (CRC-32) of {_name_chunk(info, index)} does not match; fetch the file "
+            "again, or decode other frames with --frames"
+        )
+    return payload
+
+
+def _header_fields(info: StreamInfo, chunk_bytes: Sequence[int]) -> Iterator[int]:
+    """The header as unsigned integers, in stream order; `_parse_fields` is the inverse."""
+    yield from (_KINDS.index(info.kind), info.height, info.width, info.channels)
+    if info.kind == "video":
+        yield from (info.frames, info.chunk_frames)
+        yield from (info.time_base.numerator, info.time_base.denominator)
+        yield from (info.frame_rate.numerator, info.frame_rate.denominator)
+        first = info.timestamps[0]
+        yield 2 * first if first >= 0 else -2 * first - 1
+        for ticks, run in groupby(after - before for before, after in pairwise(info.timestamps)):
+            yield from (sum(1 for _ in run), ticks)
+    spec = info.spec
+    yield from (spec.frequencies, spec.hidden_layers, spec.width)
+    yield from (round(spec.scale * MILLI), round(spec.w0 * MILLI))
+    yield from chunk_bytes
+
+
+class _Fields:
+    """Reads one varint after the other from the header's fields."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def take(self, name: str) -> int:
+        try:
+            value, self.at = _read_varint(self.data, self.at)
+        except IndexError:
+            raise _bad_field(f"the fields end before {name}") from None
+        return value
+
+    def take_rational(self, name: str) -> Fraction:
+        numerator, denominator = self.take(name), self.take(name)
+        if denominator == 0:
+            raise _bad_field(f"{name} is {numerator}/0")
+        value = Fraction(numerator, denominator)
+        if value.denominator != denominator:
+            raise _bad_field(f"{name} is {numerator}/{denominator}, not in lowest terms")
+        return value
+
+    def take_timestamps(self, frames: int) -> tuple[int, ...]:
+        start = self.take("first timestamp")
+        stamps = [start // 2 if start % 2 == 0 else -(start // 2) - 1]
+        ticks_before = 0
+        while len(stamps) < frames:
+            count, ticks = self.take("frames in a run"), self.take("ticks in a run")
+            if not 1 <= count <= frames - len(stamps):
+                raise _bad_field(f"a run of {count} frames, {frames - len(stamps)} are left")
+            if ticks == 0 or ticks == ticks_before:
+                raise _bad_field(f"a run of {ticks} ticks after one of {ticks_before}")
+            stamps += [stamps[-1] + ticks * (i + 1) for i in range(count)]
+            ticks_before = ticks
+        return tuple(stamps)
+
+
+def _parse_fields(data: bytes, header_bytes: int) -> StreamInfo:
+    fields = _Fields(data)
+    kind_number = fields.take("kind")
+    if kind_number >= len(_KINDS):
+        raise _bad_field(f"kind is {kind_number}, allowed are 0 (image) and 1 (video)")
+    kind = _KINDS[kind_number]
+    height, width, channels = (fields.take(name) for name in ("height", "width", "channels"))
+    frames = chunk_frames = 1
+    time_base = frame_rate = Fraction(1)
+    timestamps: tuple[int, ...] = (0,)
+    try:
+        if kind == "video":
+            frames, chunk_frames = fields.take("frames"), fields.take("chunk_frames")
+            _require("frames", frames, 1, MAX_FRAMES)
+            time_base = fields.take_rational("time_base")
+            frame_rate = fields.take_rational("frame_rate")
+            timestamps = fields.take_timestamps(frames)
+        spec = SirenSpec(
+            axes=3 if kind == "video" else 2,
+            frequencies=fields.take("frequencies"),
+            hidden_layers=fields.take("hidden_layers"),
+            width=fields.take("network width"),
+            scale=fields.take("scale") / MILLI,
+            w0=fields.take("w0") / MILLI,
+            out_channels=channels,
+        )
+        _require("chunk_frames", chunk_frames, 1, frames)
+        chunk_count = -(-frames // chunk_frames)
+        _require("index bytes", len(data) - fields.at, chunk_count, _MAX_VARINT * chunk_count)
+        chunk_bytes = tuple(fields.take("chunk length") for _ in range(chunk_count))
+        info = StreamInfo(
+            kind=kind,
+            height=height,
+            width=width,
+            channels=channels,
+            spec=spec,
+            frames=frames,
+            chunk_frames=chunk_frames,
+            time_base=time_base,
+            frame_rate=frame_rate,
+            timestamps=timestamps,
+            chunk_bytes=chunk_bytes,
+            header_bytes=header_bytes,
+        )
+    except BitstreamError:
+        raise
+    except CodecError as error:
+        # The last clause is the remedy for one who writes; one who reads has another.
+        raise _bad_field(str(error).rsplit(";", 1)[0]) from error
+    if fields.at != len(data):
+        raise _bad_field(f"{len(data) - fields.at} bytes follow the last field")
+    return info
+
+
+def _check_start(start: bytes) -> None:
+    """Tell an empty file, another format and another version apart; start: the first bytes."""
+    if not start:
+        raise BitstreamError("the file is empty; a .tcnn stream begins with a header; encode again")
+    if not start.startswith(MAGIC) and not MAGIC.startswith(start):
+        other = next(
+            (name for at, mark, name in _OTHER_FORMATS if start[at:].startswith(mark)),
+            "something else",
+        )
+        raise BitstreamError(
+            f"the file begins with {start[:4].hex(' ')}, a .tcnn stream with {MAGIC.hex(' ')}; "
+            f"this looks like {other}, run encode on it first"
+        )
+    if len(start) <= len(MAGIC):
+        raise _truncated_header(len(start))
+    version = start[len(MAGIC)]
+    if version > VERSION:
+        raise BitstreamError(
+            f"the stream has format version {version}; this program reads version {VERSION}; "
+            "upgrade tcnn_codec"
+        )
+    if version < VERSION:
+        raise BitstreamError(
+            f"the stream has format version {version}; the first version is 1; the file is "
+            "damaged, fetch it again"
+        )
+
+
+# Varints: little-endian base 128, the high bit of a byte says that another follows. Only the
+# shortest form is allowed, so that one content has one encoding.
+
+_MAX_VARINT = 9
+
+
+def _varint(value: int) -> bytes:
+    """value: 0 to 2**63 - 1."""
+    digits = bytearray()
+    while value >= 128:
+        digits.append(value & 127 | 128)
+        value >>= 7
+    digits.append(value)
+    return bytes(digits)
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """Value and the position behind it; IndexError if data ends first."""
+    value = 0
+    for place in range(_MAX_VARINT):
+        byte = data[at + place]
+        value |= (byte & 127) << 7 * place
+        if byte < 128:
+            if byte == 0 and place > 0:
+                raise _bad_field(f"a varint of value {value} is longer than need be")
+            return value, at + place + 1
+    raise _bad_field(f"a varint is longer than {_MAX_VARINT} bytes")
+
+
+def _crc(data: bytes) -> bytes:
+    return zlib.crc32(data).to_bytes(_CRC_BYTES, "little")
+
+
+def _record_crc(index: int, payload: bytes) -> bytes:
+    """Covers the index too, so that records that changed places are found."""
+    return _crc(index.to_bytes(4, "little") + payload)
+
+
+def _require(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        allowed = f"{least} to {most}" if least < most else f"only {most}"
+        raise CodecError(f"{name} is {value}; allowed is {allowed}; change the source to fit")
+
+
+def _name_chunk(info: StreamInfo, index: int) -> str:
+    first, last = info.chunk_range(index)
+    return f"chunk {index} (frames {first}:{last})"
+
+
+def _truncated_header(size: int) -> BitstreamError:
+    return BitstreamError(
+        f"the file ends inside its header, after {size} bytes; it is cut off, fetch it again"
+    )
+
+
+def _bad_field(what: str) -> BitstreamError:
+    return BitstreamError(
+        f"a header field is out of range: {what}; the file was made by a faulty encoder"
+    )

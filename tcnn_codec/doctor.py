@@ -1,0 +1,55 @@
+"""What this machine and installation can do, and what to do about what they cannot."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+
+from tcnn_codec import __version__, backends
+from tcnn_codec.errors import CodecError
+
+LIBRARIES = ("numpy", "torch", "constriction", "pillow", "av", "decord", "pytorch-msssim")
+
+
+def examine() -> dict[str, dict[str, str]]:
+    """Groups of name → state; an unavailable thing's state names the reason and the remedy."""
+    return {
+        "tcnn_codec": {
+            "version": __version__,
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        },
+        "backends": {name: _backend(name) for name in ("cpu", "torch")},
+        "native module": _native(),
+        "libraries": {name: _library(name) for name in LIBRARIES},
+    }
+
+
+def _backend(name: str) -> str:
+    try:
+        return f"available, {backends.create(name).isa}"
+    except CodecError as error:
+        return f"unavailable: {error}"
+    except ImportError as error:
+        return f"unavailable: {error}; reinstall with `pip install -e .`"
+
+
+def _native() -> dict[str, str]:
+    try:
+        from tcnn_codec import _cpu
+    except ImportError as error:
+        return {"_cpu": f"unavailable: {error}; rebuild with `pip install -e .`"}
+    available = _cpu.available_isas()
+    states = {
+        isa: "available" if isa in available else "unavailable: this processor or build lacks it"
+        for isa in ("avx512", "avx2", "scalar")
+    }
+    return {"compiler": _cpu.compiler, **states}
+
+
+def _library(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return f"not installed; `pip install {name}`"

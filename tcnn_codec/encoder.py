@@ -1,0 +1,237 @@
+"""Encoding, top to bottom: frames → chunks → fit → quantise → entropy → container."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcnn_codec import backends
+from tcnn_codec.backends.base import Backend
+from tcnn_codec.chunks import Chunk, cut
+from tcnn_codec.config import EncodeConfig
+from tcnn_codec.container import DEFAULT_MAX_PIXELS, MAX_FRAMES, StreamInfo, write_stream
+from tcnn_codec.entropy import encode_tensors
+from tcnn_codec.errors import CodecError
+from tcnn_codec.fit import fit
+from tcnn_codec.io import Frame, Source, atomic_path, check_output, open_source
+from tcnn_codec.metrics import mean_psnr, psnr
+from tcnn_codec.quantise import dequantise, quantise
+from tcnn_codec.siren import SirenSpec
+
+LOW_RESOLUTION = 256
+#: Called with (chunk, chunks or None, step, steps, PSNR in dB).
+Progress = Callable[[int, int | None, int, int, float], None]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A stream and what encoding it took."""
+
+    stream: bytes
+    info: StreamInfo
+    psnr_db: float
+    encode_seconds: float
+    fit_steps: int
+    backend: str
+    isa: str
+    notes: tuple[str, ...]
+
+    @property
+    def bits_per_pixel(self) -> float:
+        return 8 * len(self.stream) / (self.info.height * self.info.width * self.info.frames)
+
+    def report(self) -> dict[str, int | float | str | None]:
+        """The keys of encode --json; psnr_db is None where the decoded pixels are exact."""
+        return {
+            "bytes": len(self.stream),
+            "bits_per_pixel": self.bits_per_pixel,
+            "psnr_db": self.psnr_db if np.isfinite(self.psnr_db) else None,
+            "encode_seconds": self.encode_seconds,
+            "fit_steps": self.fit_steps,
+            "backend": self.backend,
+            "isa": self.isa,
+            "hidden_width": self.info.spec.width,
+            "chunks": self.info.chunk_count,
+            "frames": self.info.frames,
+            "height": self.info.height,
+            "width": self.info.width,
+        }
+
+
+def encode_file(
+    path: Path,
+    output: Path,
+    config: EncodeConfig,
+    *,
+    first: int = 0,
+    last: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
+) -> Encoded:
+    """Encode frames first:last of an image, a video or a folder of frames into `output`.
+
+    The file appears under its name only when it is complete. Raises CodecError for bad input.
+    """
+    check_output(output, reads=path)
+    with open_source(path, first, last, max_pixels=max_pixels) as source:
+        encoded = encode_source(source, config, max_pixels=max_pixels, progress=progress)
+    with atomic_path(output) as temporary:
+        temporary.write_bytes(encoded.stream)
+    return encoded
+
+
+def encode_source(
+    source: Source,
+    config: EncodeConfig,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
+) -> Encoded:
+    """Encode every frame of an opened source; holds one chunk at a time. Raises CodecError."""
+    start = time.perf_counter()
+    backend = backends.create(config.backend, config.threads)
+    chunk_frames = config.chunk_frames if source.kind == "video" else 1
+    held = source.height * source.width * chunk_frames
+    if held > max_pixels:
+        raise CodecError(
+            f"a chunk of {source.width}x{source.height}x{chunk_frames} is {held} pixels; the limit "
+            f"is {max_pixels}; lower --chunk-frames or raise --max-pixels"
+        )
+    spec = choose_spec(source, config)
+    chunk_count = source.frame_count and -(-source.frame_count // chunk_frames)
+    timestamps: list[int] = []
+
+    def pixels() -> Iterator[NDArray[np.uint8]]:
+        for frame in source.frames():
+            if len(timestamps) == MAX_FRAMES:
+                raise CodecError(
+                    f"the video has more than {MAX_FRAMES} frames; a file holds at most that many; "
+                    f"encode it in parts with --frames 0:{MAX_FRAMES}"
+                )
+            timestamps.append(frame.pts)
+            yield frame.pixels
+
+    payloads: list[bytes] = []
+    qualities: list[float] = []
+    for index, chunk in enumerate(cut(pixels(), chunk_frames)):
+
+        def report(step: int, quality: float, index: int = index) -> None:
+            if progress is not None:
+                progress(index, chunk_count, step, config.fit_steps, quality)
+
+        payload, quality = encode_chunk(backend, spec, chunk, config, index, report)
+        payloads.append(payload)
+        qualities += quality
+    frames = len(timestamps)
+    info = StreamInfo(
+        kind=source.kind,
+        height=source.height,
+        width=source.width,
+        channels=source.channels,
+        spec=spec,
+        frames=frames,
+        chunk_frames=min(chunk_frames, frames),
+        time_base=source.time_base,
+        frame_rate=source.frame_rate,
+        timestamps=tuple(timestamps),
+    )
+    return Encoded(
+        stream=write_stream(info, payloads),
+        info=info,
+        psnr_db=mean_psnr(qualities),
+        encode_seconds=time.perf_counter() - start,
+        fit_steps=config.fit_steps,
+        backend=backend.name,
+        isa=backend.isa,
+        notes=source.notes,
+    )
+
+
+def encode_chunk(
+    backend: Backend,
+    spec: SirenSpec,
+    chunk: Chunk,
+    config: EncodeConfig,
+    index: int,
+    progress: Callable[[int, float], None],
+) -> tuple[bytes, list[float]]:
+    """Payload of one chunk, and the PSNR in dB of each of its frames as a decoder outputs them."""
+    params = fit(
+        backend,
+        spec,
+        chunk.grid,
+        chunk.pixels.reshape(-1, spec.out_channels),
+        steps=config.fit_steps,
+        seed=config.seed + index,
+        progress=progress,
+    )
+    tensors = quantise(spec, params, config.bits)
+    decoded = backend.render(spec, dequantise(spec, tensors), chunk.grid)
+    quality = [psnr(a, b) for a, b in zip(chunk.pixels, decoded, strict=True)]
+    return encode_tensors(tensors), quality
+
+
+def choose_spec(source: Source, config: EncodeConfig) -> SirenSpec:
+    """The network for every chunk of a source."""
+    low = max(source.height, source.width) <= LOW_RESOLUTION
+    return SirenSpec(
+        axes=3 if source.kind == "video" else 2,
+        frequencies=config.frequencies if config.frequencies is not None else 12 if low else 16,
+        hidden_layers=config.hidden_layers,
+        width=config.width,
+        out_channels=source.channels,
+    )
+
+
+def make_config(**options: Any) -> EncodeConfig:
+    """EncodeConfig from keyword options. Raises CodecError for one that does not exist."""
+    known = EncodeConfig.__dataclass_fields__
+    for name in options:
+        if name not in known:
+            raise CodecError(
+                f"there is no option '{name}'; allowed are {', '.join(known)}; leave it out"
+            )
+    return EncodeConfig(**options)
+
+
+def array_source(array: NDArray[np.uint8], frame_rate: float = 25) -> Source:
+    """A source over pixels in memory, uint8: [height, width], [height, width, 1|3|4] for an image,
+    [frames, height, width, 1|3|4] for a video at `frame_rate` frames per second.
+
+    Raises CodecError for another dtype or shape.
+    """
+    pixels = np.asarray(array)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if (
+        pixels.dtype != np.uint8
+        or pixels.ndim not in (3, 4)
+        or pixels.shape[-1] not in (1, 3, 4)
+        or pixels.size == 0
+    ):
+        raise CodecError(
+            f"the array is {np.asarray(array).dtype} {np.shape(array)}; allowed is uint8 "
+            "[height, width], [height, width, 1|3|4] or [frames, height, width, 1|3|4], none of "
+            "them 0; convert it with astype(numpy.uint8) and reshape"
+        )
+    kind: Literal["image", "video"] = "image" if pixels.ndim == 3 else "video"
+    frames = pixels.reshape(-1, *pixels.shape[-3:])
+    rate = Fraction(frame_rate).limit_denominator(1001) if kind == "video" else Fraction(1)
+    return Source(
+        kind=kind,
+        height=frames.shape[1],
+        width=frames.shape[2],
+        channels=frames.shape[3],
+        time_base=1 / rate,
+        frame_rate=rate,
+        frame_count=len(frames),
+        notes=(),
+        read=lambda: (Frame(np.ascontiguousarray(p), i) for i, p in enumerate(frames)),
+    )

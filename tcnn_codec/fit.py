@@ -1,0 +1,109 @@
+"""Fits a SIREN to one chunk: Adam over random pixel batches, warm-up and cosine decay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from tcnn_codec.backends.base import U8, AdamState, Backend, Batches
+from tcnn_codec.errors import CodecError
+from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
+
+#: Called with (steps done, PSNR in dB over the last batches).
+Progress = Callable[[int, float], None]
+
+# An eighth of the pixels fits as well per step as all of them; bounds keep gradients quiet on
+# small chunks and steps short on large ones.
+BATCH_SHARE = 8
+LEAST_BATCH, MOST_BATCH = 8192, 65536
+# Steps between two reports; one call into the backend.
+SEGMENT = 50
+LEARNING_RATE = 2e-3
+WARM_UP_SHARE, MOST_WARM_UP = 0.1, 100
+
+
+def fit(
+    backend: Backend,
+    spec: SirenSpec,
+    grid: Grid,
+    target: U8,
+    *,
+    steps: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> F32:
+    """Parameters, float32 [parameter_count], that minimise the mean squared error.
+
+    target: uint8 [pixels, out_channels] in Grid order. The same arguments, backend and
+    instruction set give the same parameters, whatever the threads. Raises CodecError when the
+    loss stops being finite.
+    """
+    rng = np.random.Generator(np.random.PCG64([seed, 1]))
+    state = AdamState.start(initialise(spec, seed))
+    rates = learning_rates(steps, peak_learning_rate(spec))
+    done = 0
+    for batches in draw_batches(rng, grid.pixels, steps):
+        last = done + len(batches.starts)
+        losses = backend.fit_steps(spec, state, grid, target, batches, rates[done:last])
+        done = last
+        loss = float(losses.mean())
+        if not math.isfinite(loss):
+            raise CodecError(
+                f"fitting diverged at step {done}: the loss is {loss}; "
+                "it must stay finite; choose another --seed or a smaller --width"
+            )
+        if progress is not None:
+            progress(done, psnr_of_loss(loss))
+    return state.params
+
+
+def peak_learning_rate(spec: SirenSpec) -> float:
+    """The schedule's peak. Networks of more than six hidden layers collapse unless it is lower."""
+    return LEARNING_RATE * min(1.0, 6 / max(1, spec.hidden_layers))
+
+
+def learning_rates(steps: int, peak: float) -> F32:
+    """Linear warm-up, then cosine decay to zero after the last step, float32 [steps]."""
+    warm_up = min(MOST_WARM_UP, max(1, round(WARM_UP_SHARE * steps)))
+    step = np.arange(steps)
+    decay = 0.5 + 0.5 * np.cos(np.pi * (step - warm_up) / max(1, steps - warm_up))
+    rates: F32 = (peak * np.where(step < warm_up, (step + 1) / warm_up, decay)).astype(np.float32)
+    return rates
+
+
+def batch_size(pixels: int) -> int:
+    """Pixels of one batch."""
+    return min(pixels, max(LEAST_BATCH, min(MOST_BATCH, -(-pixels // BATCH_SHARE))))
+
+
+def draw_batches(rng: np.random.Generator, pixels: int, steps: int) -> Iterator[Batches]:
+    """Random pixel batches, SEGMENT steps at a time; every pixel about once per epoch.
+
+    One shuffle serves all epochs: each reads it from its own start with its own stride.
+    """
+    order = rng.permutation(np.arange(pixels, dtype=np.uint32))
+    count = batch_size(pixels)
+    per_epoch = pixels // count
+    starts: list[tuple[int, int]] = []
+    for step in range(steps):
+        if step % per_epoch == 0:
+            start, stride = int(rng.integers(pixels)), _coprime(rng, pixels)
+        starts.append((start, stride))
+        start = (start + stride * count) % pixels
+        if len(starts) == SEGMENT or step == steps - 1:
+            yield Batches(order, tuple(starts), count)
+            starts = []
+
+
+def psnr_of_loss(loss: float) -> float:
+    """PSNR in dB of a mean squared error over values in [-1, 1]."""
+    return math.inf if loss <= 0 else -10 * math.log10(loss / 4)
+
+
+def _coprime(rng: np.random.Generator, size: int) -> int:
+    while True:
+        stride = int(rng.integers(1, size + 1))
+        if math.gcd(stride, size) == 1:
+            return stride

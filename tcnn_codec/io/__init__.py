@@ -1,0 +1,22 @@
+"""Readers and writers: images, videos and folders of frames, as 8-bit arrays.
+
+Importing this loads neither torch nor a video library: those wait until a video is opened.
+"""
+
+from __future__ import annotations
+
+from tcnn_codec.io.frames import Frame, Source
+from tcnn_codec.io.paths import atomic_path, check_output
+from tcnn_codec.io.readers import open_source
+from tcnn_codec.io.writers import Sink, check_sink, open_sink
+
+__all__ = [
+    "Frame",
+    "Sink",
+    "Source",
+    "atomic_path",
+    "check_output",
+    "check_sink",
+    "open_sink",
+    "open_source",
+]

@@ -1,0 +1,57 @@
+"""Progress of an encode, for a person at a terminal or for a log."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TextIO
+
+TERMINAL_SECONDS, LOG_SECONDS = 0.2, 10.0
+
+
+class ProgressLine:
+    """One line that is redrawn on a terminal; elsewhere a plain line now and then.
+
+    Call it as encoder.Progress.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._terminal = out.isatty()
+        self._start = self._shown = time.monotonic()
+        self._drawn = 0
+
+    def __call__(
+        self, chunk: int, chunks: int | None, step: int, steps: int, psnr_db: float
+    ) -> None:
+        now = time.monotonic()
+        if now - self._shown < (TERMINAL_SECONDS if self._terminal else LOG_SECONDS):
+            return
+        self._shown = now
+        text = describe(chunk, chunks, step, steps, psnr_db, now - self._start)
+        if self._terminal:
+            self._out.write("\r" + text.ljust(self._drawn))
+            self._drawn = len(text)
+        else:
+            self._out.write(text + "\n")
+        self._out.flush()
+
+    def close(self) -> None:
+        """Wipe the line, so that what follows starts on a clean one."""
+        if self._drawn:
+            self._out.write("\r" + " " * self._drawn + "\r")
+            self._out.flush()
+            self._drawn = 0
+
+
+def describe(
+    chunk: int, chunks: int | None, step: int, steps: int, psnr_db: float, seconds: float
+) -> str:
+    """One line: where encoding stands after `seconds`; ETA where the end is known."""
+    parts = [f"step {step}/{steps}", f"{psnr_db:.2f} dB" if math.isfinite(psnr_db) else "exact"]
+    if chunks != 1:
+        parts.insert(0, f"chunk {chunk + 1}/{chunks or '?'}")
+    if chunks:
+        done = (chunk + step / steps) / chunks
+        parts.append(f"ETA {seconds * (1 - done) / done:.0f} s")
+    return "  ".join(parts)

@@ -1,0 +1,98 @@
+"""Quantisation: a flat float32 parameter vector to one integer array and one step per tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcnn_codec.errors import CodecError
+from tcnn_codec.siren import F32, SirenSpec
+
+MIN_BITS, MAX_BITS = 4, 12
+#: Largest magnitude of a quantised value at any bit depth.
+MAX_LEVEL = 2 ** (MAX_BITS - 1) - 1
+#: Steps are normal bfloat16 numbers whose products with MAX_LEVEL stay finite in float32.
+MIN_STEP, MAX_STEP = 2.0**-126, 2.0**100
+
+
+@dataclass(frozen=True, eq=False)
+class QuantisedTensor:
+    """One tensor: weight = value * step, exact in float32 (11 + 8 significant bits).
+
+    values: int32 [size ≥ 1], |value| ≤ MAX_LEVEL. step: float32 exactly representable in
+    bfloat16, MIN_STEP ≤ step ≤ MAX_STEP. Raises ValueError otherwise: a fault of the caller's.
+    """
+
+    values: NDArray[np.int32]
+    step: np.float32
+
+    def __post_init__(self) -> None:
+        if self.values.dtype != np.int32 or self.values.ndim != 1 or self.values.size == 0:
+            raise ValueError(f"values are {self.values.dtype} {self.values.shape}, not int32 [≥ 1]")
+        least, most = int(self.values.min()), int(self.values.max())
+        if not -MAX_LEVEL <= least <= most <= MAX_LEVEL:
+            raise ValueError(f"values span {least} to {most}; at most ±{MAX_LEVEL} is allowed")
+        if not MIN_STEP <= self.step <= MAX_STEP or np.float32(self.step).view(np.uint32) & 0xFFFF:
+            raise ValueError(f"step {self.step} is no bfloat16 from {MIN_STEP:g} to {MAX_STEP:g}")
+
+    @property
+    def largest(self) -> int:
+        """Largest magnitude among the values."""
+        return int(np.abs(self.values).max())
+
+
+def quantise(spec: SirenSpec, params: F32, bits: int) -> tuple[QuantisedTensor, ...]:
+    """Round each tensor to a symmetric grid of `bits` bits; in the order of `spec.tensors`.
+
+    params: float32 [spec.parameter_count]. bits: 4 to 12; |values| ≤ 2**(bits-1) - 1.
+    The step is the largest magnitude over that bound, rounded up to bfloat16, so that nothing
+    is clipped. An all-zero tensor has step 1. Raises CodecError for bits out of range and for
+    parameters that are not finite or beyond MAX_STEP.
+    """
+    if not MIN_BITS <= bits <= MAX_BITS:
+        raise CodecError(
+            f"bits is {bits}; allowed are {MIN_BITS} to {MAX_BITS}; 7 or 8 suit most pictures"
+        )
+    if params.shape != (spec.parameter_count,):
+        raise ValueError(f"params are {params.shape}; this network has {spec.parameter_count}")
+    bound = 2 ** (bits - 1) - 1
+    found = []
+    for tensor in spec.tensors:
+        weights = params[tensor.place].astype(np.float64)
+        largest = float(np.abs(weights).max())
+        if not largest <= MAX_STEP:
+            raise CodecError(
+                f"{tensor.name} has a parameter of magnitude {largest:g}; allowed is at most "
+                f"{MAX_STEP:g}; the fit diverged, try another seed or the preset 'balanced'"
+            )
+        step = _step_at_least(largest, bound) if largest > 0 else np.float32(1)
+        found.append(QuantisedTensor(np.rint(weights / float(step)).astype(np.int32), step))
+    return tuple(found)
+
+
+def dequantise(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> F32:
+    """The flat parameter vector, float32 [spec.parameter_count]: values * step, exactly.
+
+    Raises ValueError if the tensors are not those of `spec`.
+    """
+    places = spec.tensors
+    if [t.values.size for t in tensors] != [place.size for place in places]:
+        raise ValueError("the quantised tensors do not have the sizes of the network's tensors")
+    params = np.empty(spec.parameter_count, np.float32)
+    for place, tensor in zip(places, tensors, strict=True):
+        params[place.place] = tensor.values.astype(np.float32) * tensor.step
+    return params
+
+
+def _step_at_least(largest: float, bound: int) -> np.float32:
+    """Smallest bfloat16 step ≥ MIN_STEP with step * bound ≥ largest; the product is exact."""
+    upper = int(np.float32(max(largest / bound, MIN_STEP)).view(np.uint32)) >> 16
+    step = _from_bfloat16(upper)
+    return step if float(step) * bound >= largest else _from_bfloat16(upper + 1)
+
+
+def _from_bfloat16(upper: int) -> np.float32:
+    return np.uint32(upper << 16).view(np.float32)

@@ -1,0 +1,65 @@
+"""The one list of cases that every backend and instruction set must pass, and that bench times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, the grid it is evaluated on, and how many random pixels a batch has (0: all)."""
+
+    name: str
+    spec: SirenSpec
+    grid: Grid
+    batch: int = 0
+
+    def params(self, seed: int) -> F32:
+        return initialise(self.spec, seed)
+
+    def target(self, seed: int) -> NDArray[np.uint8]:
+        """Noise around a gradient, uint8 [pixels, out_channels]."""
+        rng = np.random.default_rng(seed)
+        shape = (self.grid.pixels, self.spec.out_channels)
+        ramp = np.linspace(0, 200, self.grid.pixels)[:, None]
+        return (ramp + rng.integers(0, 56, shape)).astype(np.uint8)
+
+    def indices(self, seed: int) -> NDArray[np.uint32] | None:
+        if not self.batch:
+            return None
+        rng = np.random.default_rng(seed)
+        return rng.integers(0, self.grid.pixels, self.batch, dtype=np.uint32)
+
+
+CASES = (
+    Case("paper-32", SirenSpec(), Grid(37, 29)),
+    Case("paper-48", SirenSpec(width=48), Grid(64, 48)),
+    Case("paper-64-batch", SirenSpec(width=64), Grid(96, 64), batch=1000),
+    Case("paper-128", SirenSpec(width=128), Grid(50, 31)),
+    Case("many-slices", SirenSpec(width=16, hidden_layers=1), Grid(160, 150)),
+    Case("coin-5x20", SirenSpec(frequencies=0, hidden_layers=4, width=20), Grid(33, 47)),
+    Case("coin-5x30", SirenSpec(frequencies=0, hidden_layers=4, width=30), Grid(40, 30)),
+    Case("coin-10x28", SirenSpec(frequencies=0, hidden_layers=9, width=28), Grid(40, 30)),
+    Case("coin-10x40", SirenSpec(frequencies=0, hidden_layers=9, width=40), Grid(30, 20)),
+    Case("coin-13x49", SirenSpec(frequencies=0, hidden_layers=12, width=49), Grid(40, 20)),
+    Case("video", SirenSpec(axes=3, width=32), Grid(24, 17, 7)),
+    Case("video-batch", SirenSpec(axes=3, frequencies=12, width=24), Grid(32, 20, 9), batch=777),
+    Case("video-one-frame", SirenSpec(axes=3, frequencies=4, width=16), Grid(20, 10, 1)),
+    Case("grey-56", SirenSpec(out_channels=1, width=56, hidden_layers=2), Grid(30, 30)),
+    Case("rgba-80", SirenSpec(out_channels=4, width=80, hidden_layers=2), Grid(30, 30)),
+    Case("odd-17", SirenSpec(width=17, hidden_layers=2), Grid(41, 23)),
+    Case("odd-97", SirenSpec(width=97, hidden_layers=1), Grid(19, 53)),
+    Case("odd-127", SirenSpec(width=127, hidden_layers=1), Grid(23, 31)),
+    Case("thin-1", SirenSpec(width=1, hidden_layers=1), Grid(21, 13)),
+    Case("thin-3", SirenSpec(width=3, hidden_layers=5), Grid(21, 13)),
+    Case("no-hidden-layer", SirenSpec(hidden_layers=0), Grid(49, 5)),
+    Case("one-row", SirenSpec(width=24), Grid(143, 1)),
+    Case("one-column", SirenSpec(width=24), Grid(1, 97)),
+    Case("one-pixel", SirenSpec(width=24), Grid(1, 1)),
+    Case("low-w0", SirenSpec(width=24, w0=1.0, scale=2.0, frequencies=5), Grid(31, 31)),
+)

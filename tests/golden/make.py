@@ -1,0 +1,37 @@
+"""Made the golden streams of a format version, once; released ones are never made again.
+
+Run from the root of the project as `python tests/golden/make.py`. It refuses to overwrite.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+import tcnn_codec
+from tcnn_codec.container import VERSION
+
+FOLDER = Path(__file__).parent
+
+
+def pictures() -> dict[str, tuple[np.ndarray, dict[str, int]]]:
+    y, x = np.mgrid[0:14, 0:19]
+    rgb = np.stack([13 * x, 18 * y, 128 + 5 * x - 7 * y], axis=-1).astype(np.uint8)
+    alpha = np.where((x - 9) ** 2 + (y - 7) ** 2 < 30, 255, 40).astype(np.uint8)
+    t = np.arange(5)[:, None, None, None]
+    video = (rgb[None] // 2 + 20 * t).astype(np.uint8)
+    return {
+        "rgb": (rgb, {"width": 12, "bits": 7}),
+        "grey": (rgb[..., :1], {"width": 5, "bits": 12, "hidden_layers": 1, "frequencies": 0}),
+        "rgba": (np.dstack([rgb, alpha]), {"width": 17, "bits": 4, "hidden_layers": 0}),
+        "video": (video, {"width": 9, "bits": 8, "chunk_frames": 2, "frequencies": 3}),
+    }
+
+
+if __name__ == "__main__":
+    for name, (pixels, options) in pictures().items():
+        stream = tcnn_codec.encode(pixels, steps=300, **options)
+        with open(FOLDER / f"v{VERSION}_{name}.tcnn", "xb") as file:
+            file.write(stream)
+        np.save(FOLDER / f"v{VERSION}_{name}.npy", tcnn_codec.decode(stream))

@@ -1,0 +1,289 @@
+"""Every instruction set against the reference: the same cases for forward, gradient, trajectory.
+
+Tolerances are derived: the error against float64 may be twice that of the float32 reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from cases import CASES, Case
+from numpy.typing import NDArray
+
+from tcnn_codec import _cpu, backends
+from tcnn_codec.backends.base import AdamState, Backend, Batches, adam_step
+from tcnn_codec.backends.cpu import CpuBackend
+from tcnn_codec.backends.reference import ReferenceBackend
+from tcnn_codec.errors import BackendUnavailable, CodecError
+from tcnn_codec.siren import Grid, SirenSpec, encode_axis, initialise
+
+ISAS = ("avx512", "avx2", "scalar")
+SEEDS = range(5)
+EXACT = ReferenceBackend(torch.float64)
+REFERENCE = ReferenceBackend()
+by_name = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+
+
+@pytest.fixture(scope="module", params=ISAS)
+def native(request: pytest.FixtureRequest, need: Callable[[str, bool], None]) -> CpuBackend:
+    need(request.param, request.param in _cpu.available_isas())
+    return CpuBackend(threads=2, isa=request.param)
+
+
+def relative(found: NDArray[np.floating], exact: NDArray[np.floating]) -> float:
+    return float(np.linalg.norm(found.astype(np.float64) - exact) / np.linalg.norm(exact))
+
+
+def rms(errors: list[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(errors))))
+
+
+def forward_error(backend: Backend, case: Case) -> float:
+    return rms([relative(output(backend, case, s), output(EXACT, case, s)) for s in SEEDS])
+
+
+def gradient_error(backend: Backend, case: Case) -> float:
+    return rms([relative(gradient(backend, case, s), gradient(EXACT, case, s)) for s in SEEDS])
+
+
+def compute_output(backend: Backend, case: Case, seed: int) -> NDArray[np.floating]:
+    return backend.evaluate(case.spec, case.params(seed), case.grid)
+
+
+def compute_gradient(backend: Backend, case: Case, seed: int) -> NDArray[np.floating]:
+    params, target, indices = case.params(seed), case.target(seed), case.indices(seed)
+    return backend.loss_and_grad(case.spec, params, case.grid, target, indices)[1]
+
+
+# The oracle's answers serve every instruction set.
+output, gradient = cache(compute_output), cache(compute_gradient)
+reference_forward_error = cache(lambda case: forward_error(REFERENCE, case))
+reference_gradient_error = cache(lambda case: gradient_error(REFERENCE, case))
+
+
+@by_name
+def test_forward_is_as_accurate_as_the_reference(native: CpuBackend, case: Case) -> None:
+    assert forward_error(native, case) <= 2 * reference_forward_error(case)
+
+
+@by_name
+def test_gradient_is_as_accurate_as_the_reference(native: CpuBackend, case: Case) -> None:
+    assert gradient_error(native, case) <= 2 * reference_gradient_error(case)
+
+
+@by_name
+def test_loss_matches_float64(native: CpuBackend, case: Case) -> None:
+    arguments = (case.spec, case.params(0), case.grid, case.target(0), case.indices(0))
+    exact, _ = EXACT.loss_and_grad(*arguments)
+    # The loss is a mean of squares: its relative error is at most about twice the forward error
+    # over the typical residual, which is of the outputs' size.
+    assert native.loss_and_grad(*arguments)[0] == pytest.approx(exact, rel=2e-6)
+
+
+STEPS = 10
+
+
+def trajectory(backend: Backend, case: Case, seed: int) -> tuple[NDArray, NDArray]:
+    """Losses of ten Adam steps over overlapping batches, and how the parameters moved."""
+    params = case.params(seed)
+    rng = np.random.default_rng(seed)
+    pixels = case.grid.pixels
+    order = rng.permutation(np.arange(pixels, dtype=np.uint32))
+    starts = tuple((7 * step % pixels, 1) for step in range(STEPS))
+    batches = Batches(order, starts, max(1, pixels // 2))
+    state = AdamState.start(params)
+    rates = np.full(STEPS, 1e-4, np.float32)
+    losses = backend.fit_steps(case.spec, state, case.grid, case.target(seed), batches, rates)
+    assert state.step == STEPS
+    return losses, state.params.astype(np.float64) - params
+
+
+def trajectory_errors(backend: Backend) -> tuple[NDArray, NDArray]:
+    """Largest relative loss error and relative error of the parameters' way, [case, seed]."""
+    loss_errors, way_errors = [], []
+    for case in CASES:
+        for seed in range(3):
+            exact_losses, exact_way = exact_trajectory(case, seed)
+            losses, way = trajectory(backend, case, seed)
+            loss_errors.append(np.abs(losses / exact_losses - 1).max())
+            way_errors.append(relative(way, exact_way))
+    shape = (len(CASES), 3)
+    return np.reshape(loss_errors, shape), np.reshape(way_errors, shape)
+
+
+exact_trajectory = cache(lambda case, seed: trajectory(EXACT, case, seed))
+reference_trajectory_errors = cache(lambda: trajectory_errors(REFERENCE))
+
+
+def test_trajectory_is_as_accurate_as_the_reference(native: CpuBackend) -> None:
+    reference_loss, reference_way = reference_trajectory_errors()
+    loss, way = trajectory_errors(native)
+    assert (loss.max(axis=1) <= 2 * reference_loss.max(axis=1)).all()
+    # Adam divides each gradient by its own size, so one that is nearly zero may step either way:
+    # single trajectories scatter tenfold, their median over the case list does not.
+    assert np.median(way) <= 2 * np.median(reference_way)
+
+
+def test_fused_steps_equal_single_steps(native: CpuBackend) -> None:
+    """fit_steps against loss_and_grad and the plain optimiser, batch by batch."""
+    case = CASES[0]
+    order = np.random.default_rng(0).permutation(np.arange(case.grid.pixels, dtype=np.uint32))
+    batches = Batches(order, ((5, 3), (900, 1072), (0, 1)), 700)
+    rates = np.array([1e-3, 2e-3, 5e-4], np.float32)
+    fused, plain = AdamState.start(case.params(0)), AdamState.start(case.params(0))
+    target = case.target(0)
+    losses = native.fit_steps(case.spec, fused, case.grid, target, batches, rates)
+    for step, rate in enumerate(rates):
+        loss, grad = native.loss_and_grad(
+            case.spec, plain.params, case.grid, target, batches.indices(step)
+        )
+        assert losses[step] == pytest.approx(loss, rel=1e-6)
+        adam_step(plain, grad, float(rate))
+    assert relative(fused.params, plain.params) < 1e-6
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+@pytest.mark.parametrize("name", ["paper-64-batch", "many-slices", "video", "one-pixel"])
+def test_threads_change_no_bit(native: CpuBackend, name: str, threads: int) -> None:
+    case = next(case for case in CASES if case.name == name)
+    other = CpuBackend(threads=threads, isa=native.isa)
+    assert other.threads == threads
+    for compute in (compute_output, compute_gradient):
+        assert np.array_equal(compute(native, case, 1), compute(other, case, 1))
+    assert np.array_equal(trajectory(native, case, 1)[1], trajectory(other, case, 1)[1])
+
+
+@by_name
+def test_nothing_outside_the_outputs_is_written(native: CpuBackend, case: Case) -> None:
+    """Guard values on both sides of every array that the native code fills."""
+    spec, grid = case.spec, case.grid
+    shape = _cpu.SirenShape(
+        axes=spec.axes,
+        features=spec.features_per_axis,
+        hidden_layers=spec.hidden_layers,
+        width=spec.width,
+        out_channels=spec.out_channels,
+        w0=spec.w0,
+    )
+    encodings = [encode_axis(spec, size) for size in grid.axis_sizes(spec.axes)]
+    siren = _cpu.Siren(native.isa, 2)
+    params, target = case.params(0), case.target(0)
+    for dtype in (np.float32, np.uint8):
+        guarded, view = guard(grid.pixels * spec.out_channels, dtype)
+        siren.evaluate(shape, params, encodings, view)
+        assert_guarded(guarded, view)
+    guarded, view = guard(spec.parameter_count, np.float32)
+    siren.loss_and_grad(shape, params, encodings, target, case.indices(0), view)
+    assert_guarded(guarded, view)
+
+
+GUARD, GUARD_VALUE = 64, 77
+
+
+def guard(size: int, dtype: type) -> tuple[NDArray, NDArray]:
+    guarded = np.full(size + 2 * GUARD, GUARD_VALUE, dtype)
+    return guarded, guarded[GUARD : GUARD + size]
+
+
+def assert_guarded(guarded: NDArray, view: NDArray) -> None:
+    assert (guarded[:GUARD] == GUARD_VALUE).all()
+    assert (guarded[GUARD + view.size :] == GUARD_VALUE).all()
+    assert np.isfinite(view).all()
+
+
+@by_name
+def test_render_is_the_rounded_output(native: CpuBackend, case: Case) -> None:
+    params = case.params(2)
+    levels = (native.evaluate(case.spec, params, case.grid).astype(np.float64) + 1) * 127.5
+    rendered = native.render(case.spec, params, case.grid)
+    assert rendered.shape == (
+        case.grid.frames,
+        case.grid.height,
+        case.grid.width,
+        case.spec.out_channels,
+    )
+    assert np.abs(np.clip(levels, 0, 255).reshape(rendered.shape) - rendered).max() <= 0.5 + 1e-4
+
+
+def test_render_agrees_across_backends_within_one_level(native: CpuBackend) -> None:
+    for case in CASES:
+        params = case.params(3)
+        exact = EXACT.render(case.spec, params, case.grid).astype(int)
+        assert np.abs(native.render(case.spec, params, case.grid) - exact).max() <= 1
+
+
+def test_render_clips(native: CpuBackend) -> None:
+    spec = SirenSpec(width=4, hidden_layers=0)
+    params = np.zeros(spec.parameter_count, np.float32)
+    params[-3:] = [-5, 0, 5]
+    assert native.render(spec, params, Grid(3, 2)).reshape(-1, 3).tolist() == [[0, 128, 255]] * 6
+
+
+def test_float_targets_are_taken_as_they_are(native: CpuBackend) -> None:
+    case = CASES[0]
+    target = case.target(0)
+    as_float = (target * np.float32(2 / 255) - 1).astype(np.float32)
+    arguments = case.spec, case.params(0), case.grid
+    loss, grad = native.loss_and_grad(*arguments, target)
+    float_loss, float_grad = native.loss_and_grad(*arguments, as_float)
+    assert float_loss == pytest.approx(loss, rel=1e-6)
+    assert relative(float_grad, grad.astype(np.float64)) < 1e-6
+
+
+def test_all_pixels_and_their_indices_are_one_batch(native: CpuBackend) -> None:
+    case = CASES[0]
+    arguments = case.spec, case.params(0), case.grid, case.target(0)
+    everything = np.arange(case.grid.pixels, dtype=np.uint32)
+    loss, grad = native.loss_and_grad(*arguments)
+    listed_loss, listed_grad = native.loss_and_grad(*arguments, everything)
+    assert loss == listed_loss
+    assert np.array_equal(grad, listed_grad)
+
+
+def test_adam_is_torch_adam() -> None:
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=50).astype(np.float32)
+    state = AdamState.start(start)
+    params = torch.nn.Parameter(torch.from_numpy(start.copy()))
+    optimiser = torch.optim.Adam([params], lr=1e-2)
+    for _ in range(20):
+        grad = rng.normal(size=50).astype(np.float32)
+        adam_step(state, grad, 1e-2)
+        params.grad = torch.from_numpy(grad)
+        optimiser.step()
+    assert np.allclose(state.params, params.detach().numpy(), rtol=0, atol=2e-6)
+
+
+def test_forced_isa(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TCNN_CODEC_CPU_ISA", "scalar")
+    assert CpuBackend().isa == "scalar"
+    monkeypatch.setenv("TCNN_CODEC_CPU_ISA", "sse9")
+    with pytest.raises(BackendUnavailable, match=r"'sse9' is not available.*scalar"):
+        CpuBackend()
+
+
+def test_create() -> None:
+    assert backends.create("auto").name == "cpu"
+    assert backends.create("torch").name == "torch"
+    with pytest.raises(CodecError, match="'gpu'; allowed are auto, cpu, torch"):
+        backends.create("gpu")
+
+
+def test_native_code_refuses_wrong_arrays(native: CpuBackend) -> None:
+    spec, grid = SirenSpec(width=4), Grid(5, 4)
+    params, target = initialise(spec, 0), np.zeros((20, 3), np.uint8)
+    for bad, message in (
+        (params[:-1], "params has 342 elements; expected 343"),
+        (params.astype(np.float64), "params has buffer format 'd'; expected 'f'"),
+        (np.repeat(params, 2)[::2], "params is not C-contiguous"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            native.loss_and_grad(spec, bad, grid, target)
+    with pytest.raises(ValueError, match="target has 57 elements; expected 60"):
+        native.loss_and_grad(spec, params, grid, target[:19])
+    with pytest.raises(ValueError, match="largest pixel index is 20; allowed are 0 to 19"):
+        native.loss_and_grad(spec, params, grid, target, np.array([3, 20], np.uint32))

@@ -1,0 +1,107 @@
+"""The schedule, the batches, and that fitting fits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tcnn_codec import fit as module
+from tcnn_codec.backends.base import Batches
+from tcnn_codec.backends.cpu import CpuBackend
+from tcnn_codec.errors import CodecError
+from tcnn_codec.fit import (
+    batch_size,
+    draw_batches,
+    fit,
+    learning_rates,
+    peak_learning_rate,
+    psnr_of_loss,
+)
+from tcnn_codec.siren import Grid, SirenSpec
+
+
+def test_learning_rates_warm_up_then_decay() -> None:
+    rates = learning_rates(1000, 2e-3)
+    assert rates.shape == (1000,)
+    assert np.argmax(rates) == 99
+    assert rates.max() == pytest.approx(2e-3)
+    assert (np.diff(rates[:100]) > 0).all()
+    assert (np.diff(rates[100:]) < 0).all()
+    assert 0 < rates[-1] < 2e-8
+
+
+def test_deep_networks_learn_more_slowly() -> None:
+    peaks = [peak_learning_rate(SirenSpec(hidden_layers=n)) for n in (0, 3, 6, 12)]
+    assert peaks == [2e-3, 2e-3, 2e-3, 1e-3]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 11])
+def test_short_schedules_are_positive(steps: int) -> None:
+    rates = learning_rates(steps, 1.0)
+    assert len(rates) == steps
+    assert (rates > 0).all()
+    assert (rates <= 1).all()
+
+
+def test_batches_visit_every_pixel_once_per_epoch() -> None:
+    pixels = 4 * module.LEAST_BATCH
+    rng = np.random.default_rng(0)
+    drawn = list(draw_batches(rng, pixels, steps=60))
+    assert [len(b.starts) for b in drawn] == [module.SEGMENT, 60 - module.SEGMENT]
+    indices = [batches.indices(i) for batches in drawn for i in range(len(batches.starts))]
+    epochs = np.reshape(indices[:8], (2, pixels))
+    for epoch in epochs:
+        assert np.array_equal(np.sort(epoch), np.arange(pixels))
+    assert not np.array_equal(*epochs)
+    assert not np.array_equal(epochs[0], np.sort(epochs[0]))
+
+
+def test_a_small_picture_is_one_batch() -> None:
+    (batches,) = draw_batches(np.random.default_rng(0), 1, steps=3)
+    assert batches == Batches(batches.order, ((0, 1),) * 3, 1)
+    assert batch_size(1) == 1
+    assert batch_size(100) == 100
+    assert batch_size(768 * 512) == 768 * 512 // 8
+    assert batch_size(10**8) == module.MOST_BATCH
+
+
+def test_fit_learns_a_smooth_picture() -> None:
+    grid = Grid(48, 32)
+    y, x = np.mgrid[0:32, 0:48]
+    target = np.stack([5 * x, 8 * y, 128 + 0 * x], axis=-1).astype(np.uint8).reshape(-1, 3)
+    seen: list[tuple[int, float]] = []
+    spec = SirenSpec(width=16, hidden_layers=1, frequencies=2)
+    params = fit(
+        CpuBackend(),
+        spec,
+        grid,
+        target,
+        steps=300,
+        seed=0,
+        progress=lambda step, quality: seen.append((step, quality)),
+    )
+    loss, _ = CpuBackend().loss_and_grad(spec, params, grid, target)
+    assert psnr_of_loss(loss) > 35
+    assert [step for step, _ in seen] == [50, 100, 150, 200, 250, 300]
+    assert seen[-1][1] == pytest.approx(psnr_of_loss(loss), abs=0.5)
+
+
+def test_divergence_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEARNING_RATE", 1e30)
+    with pytest.raises(CodecError, match="fitting diverged at step 50: the loss is"):
+        fit(
+            CpuBackend(),
+            SirenSpec(width=4, hidden_layers=0),
+            Grid(8, 8),
+            np.zeros((64, 3), np.uint8),
+            steps=50,
+            seed=0,
+        )
+
+
+def test_psnr_of_loss() -> None:
+    assert psnr_of_loss(4.0) == 0
+    assert psnr_of_loss(0.04) == pytest.approx(20)
+    assert psnr_of_loss(0.0) == math.inf
