@@ -18,7 +18,7 @@ help:  ## list the targets
 	@touch $@
 
 demo: .venv/installed  ## encode and decode a photograph, compare with JPEG and WebP
-	$(BIN)/python -m bench.demo
+	$(BIN)/python demo/run.py
 
 test: .venv/installed  ## run the whole test suite
 	$(BIN)/python -m pytest

@@ -9,6 +9,8 @@
 #include <cmath>
 
 #include "kernel_table.h"
+#include "products.h"
+#include "sincos.h"
 
 #ifdef TCNN_CODEC_X86
 #include <xmmintrin.h>
@@ -25,8 +27,6 @@ using tcnn_codec::PackedNet;
 using tcnn_codec::Phase;
 using tcnn_codec::Target;
 
-#define INLINE inline __attribute__((always_inline))
-
 // Denormals cost a hundred cycles each and mean nothing here.
 class FlushDenormals {
 #ifdef TCNN_CODEC_X86
@@ -41,146 +41,6 @@ class FlushDenormals {
   FlushDenormals() {}
 #endif
 };
-
-// ---- sine and cosine of a phase ----------------------------------------------------------
-
-template <class V>
-struct SinCos {
-  V sine, cosine;
-};
-
-// w0 x is w0 / pi x half-turns, an integer n and a rest |r| <= 1/2; sin and cos of n half-turns
-// are a sign. Two fused steps with w0 / pi in two parts keep r accurate however large n is
-// (|n| < 2^21).
-template <class V>
-INLINE V rest_of_half_turns(V x, const Phase& phase, V& parity) {
-  const V magic = V::set(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
-  parity = multiply_add(x, V::set(phase.high), magic);
-  const V r = multiply_add(x, V::set(phase.high), magic - parity);
-  return multiply_add(x, V::set(phase.low), r);
-}
-
-// sin(pi r) as pi r + r (a polynomial in r^2), the leading term fused last: half a unit in the
-// last place or little more, without bias. Minimax coefficients; their error is 3.4e-9.
-template <class V>
-INLINE V sine_polynomial(V r, V s) {
-  V p = multiply_add(V::set(0.0772222476098f), s, V::set(-0.598046449675f));
-  p = multiply_add(p, s, V::set(2.55003164075f));
-  p = multiply_add(p, s, V::set(-5.16770690019f));
-  p = multiply_add(p, s, V::set(-1.6044e-7f));  // 3.14159258057 less the float below
-  return multiply_add(V::set(3.14159274101f), r, p * r);
-}
-
-// cos(pi r) as 1 + a polynomial in r^2 of error 1.5e-9.
-template <class V>
-INLINE V cosine_polynomial(V s) {
-  V q = multiply_add(V::set(-0.0243967165370f), s, V::set(0.234937558901f));
-  q = multiply_add(q, s, V::set(-1.33521205665f));
-  q = multiply_add(q, s, V::set(4.05870916434f));
-  q = multiply_add(q, s, V::set(-4.93480213723f));
-  return multiply_add(q, s, V::set(1.0f));
-}
-
-template <class V>
-INLINE SinCos<V> sincos_phase(V x, const Phase& phase) {
-  V parity;
-  const V r = rest_of_half_turns(x, phase, parity);
-  const V s = r * r;
-  return {flip_sign_by_parity(sine_polynomial(r, s), parity),
-          flip_sign_by_parity(cosine_polynomial(s), parity)};
-}
-
-template <class V>
-INLINE V sin_phase(V x, const Phase& phase) {
-  V parity;
-  const V r = rest_of_half_turns(x, phase, parity);
-  return flip_sign_by_parity(sine_polynomial(r, r * r), parity);
-}
-
-// ---- products ----------------------------------------------------------------------------
-
-// A product C[m][n] = sum over k < depth of a[m * a_row + k * a_step] * b[k * b_row + n].
-struct Operands {
-  const float* a;
-  ptrdiff_t a_row, a_step;
-  const float* b;
-  ptrdiff_t b_row;
-  int depth;
-};
-
-// One register block: MR rows by NR vectors. `done(m, n, sum)` takes the results, m and n counted
-// in rows and vectors from the whole product's origin. Sums start at zero and biases are added at
-// the end: biases are larger than most partial sums and would cost them two bits.
-template <class V, int MR, int NR, class Done>
-INLINE void product_block(const Operands& x, int m0, int n0, const Done& done) {
-  V sum[MR][NR];
-#pragma GCC unroll 24
-  for (int m = 0; m < MR; ++m)
-#pragma GCC unroll 4
-    for (int n = 0; n < NR; ++n) sum[m][n] = V::zero();
-  const float* a = x.a + m0 * x.a_row;
-  const float* b = x.b + n0 * V::lanes;
-  for (int k = 0; k < x.depth; ++k, a += x.a_step, b += x.b_row) {
-    V right[NR];
-#pragma GCC unroll 4
-    for (int n = 0; n < NR; ++n) right[n] = V::load(b + n * V::lanes);
-#pragma GCC unroll 24
-    for (int m = 0; m < MR; ++m) {
-      const V left = V::set(a[m * x.a_row]);
-#pragma GCC unroll 4
-      for (int n = 0; n < NR; ++n) sum[m][n] = multiply_add(left, right[n], sum[m][n]);
-    }
-  }
-#pragma GCC unroll 24
-  for (int m = 0; m < MR; ++m)
-#pragma GCC unroll 4
-    for (int n = 0; n < NR; ++n) done(m0 + m, n0 + n, sum[m][n]);
-}
-
-// Blocks of MR rows, then the remainder in halves of it.
-template <class V, int MR, int NR, class Done>
-INLINE void product_rows(const Operands& x, int m, int rows, int n, const Done& done) {
-  for (; m + MR <= rows; m += MR) product_block<V, MR, NR>(x, m, n, done);
-  if constexpr (MR > 1) {
-    if (m < rows) product_rows<V, MR / 2, NR>(x, m, rows, n, done);
-  }
-}
-
-constexpr int floor_power_of_two(int x) { return x < 2 ? 1 : 2 * floor_power_of_two(x / 2); }
-
-// RowsAre says what the row count is a multiple of, which decides the block's height.
-enum class RowsAre { tile, any };
-
-template <class V, int NR, RowsAre kind, class Done>
-INLINE void product_columns(const Operands& x, int rows, int n, const Done& done) {
-  constexpr int most = V::accumulators / NR;
-  product_rows<V, kind == RowsAre::tile ? most : floor_power_of_two(most), NR>(x, 0, rows, n, done);
-}
-
-// The whole product, `rows` by `vectors`.
-template <class V, RowsAre kind, class Done>
-INLINE void product(const Operands& x, int rows, int vectors, const Done& done) {
-  constexpr int most = V::accumulators >= 24 ? 4 : V::accumulators >= 12 ? 3 : 2;
-  for (int n = 0; n < vectors;) {
-    const int left = vectors - n;
-    const int take = left <= most ? left : left == most + 1 ? (left + 1) / 2 : most;
-    if (most >= 4 && take == 4) product_columns<V, (most >= 4 ? 4 : 1), kind>(x, rows, n, done);
-    if (most >= 3 && take == 3) product_columns<V, (most >= 3 ? 3 : 1), kind>(x, rows, n, done);
-    if (take == 2) product_columns<V, 2, kind>(x, rows, n, done);
-    if (take == 1) product_columns<V, 1, kind>(x, rows, n, done);
-    n += take;
-  }
-}
-
-// destination [rows, vectors] += a * b; the product is summed in registers first, which keeps
-// long sums accurate.
-INLINE void add_product(const Operands& x, int rows, int vectors, float* destination,
-                        ptrdiff_t stride) {
-  product<Vec, RowsAre::any>(x, rows, vectors, [=](int m, int n, Vec sum) {
-    float* d = destination + m * stride + n * Vec::lanes;
-    (Vec::load(d) + sum).store(d);
-  });
-}
 
 INLINE int64_t layer_floats(const PackedNet& net) { return int64_t(net.shape.width) * net.stride; }
 
@@ -526,8 +386,6 @@ float fma_rounds(int64_t rounds) {
   }
   return total;
 }
-
-#undef INLINE
 
 }  // namespace
 

@@ -1,0 +1,4 @@
+// Register blocks live or die by inlining.
+#pragma once
+
+#define INLINE inline __attribute__((always_inline))

@@ -1,0 +1,64 @@
+// Sine and cosine of w0 x, for any vector type.
+#pragma once
+
+#include "inline.h"
+#include "kernel_table.h"
+
+namespace {
+
+using tcnn_codec::Phase;
+
+template <class V>
+struct SinCos {
+  V sine, cosine;
+};
+
+// w0 x is w0 / pi x half-turns, an integer n and a rest |r| <= 1/2; sin and cos of n half-turns
+// are a sign. Two fused steps with w0 / pi in two parts keep r accurate however large n is
+// (|n| < 2^21).
+template <class V>
+INLINE V rest_of_half_turns(V x, const Phase& phase, V& parity) {
+  const V magic = V::set(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  parity = multiply_add(x, V::set(phase.high), magic);
+  const V r = multiply_add(x, V::set(phase.high), magic - parity);
+  return multiply_add(x, V::set(phase.low), r);
+}
+
+// sin(pi r) as pi r + r (a polynomial in r^2), the leading term fused last: half a unit in the
+// last place or little more, without bias. Minimax coefficients; their error is 3.4e-9.
+template <class V>
+INLINE V sine_polynomial(V r, V s) {
+  V p = multiply_add(V::set(0.0772222476098f), s, V::set(-0.598046449675f));
+  p = multiply_add(p, s, V::set(2.55003164075f));
+  p = multiply_add(p, s, V::set(-5.16770690019f));
+  p = multiply_add(p, s, V::set(-1.6044e-7f));  // 3.14159258057 less the float below
+  return multiply_add(V::set(3.14159274101f), r, p * r);
+}
+
+// cos(pi r) as 1 + a polynomial in r^2 of error 1.5e-9.
+template <class V>
+INLINE V cosine_polynomial(V s) {
+  V q = multiply_add(V::set(-0.0243967165370f), s, V::set(0.234937558901f));
+  q = multiply_add(q, s, V::set(-1.33521205665f));
+  q = multiply_add(q, s, V::set(4.05870916434f));
+  q = multiply_add(q, s, V::set(-4.93480213723f));
+  return multiply_add(q, s, V::set(1.0f));
+}
+
+template <class V>
+INLINE SinCos<V> sincos_phase(V x, const Phase& phase) {
+  V parity;
+  const V r = rest_of_half_turns(x, phase, parity);
+  const V s = r * r;
+  return {flip_sign_by_parity(sine_polynomial(r, s), parity),
+          flip_sign_by_parity(cosine_polynomial(s), parity)};
+}
+
+template <class V>
+INLINE V sin_phase(V x, const Phase& phase) {
+  V parity;
+  const V r = rest_of_half_turns(x, phase, parity);
+  return flip_sign_by_parity(sine_polynomial(r, r * r), parity);
+}
+
+}  // namespace
