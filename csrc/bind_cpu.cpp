@@ -49,6 +49,7 @@ SirenShape make_shape(int axes, int features, int hidden_layers, int width, int 
   check_range("hidden_layers", hidden_layers, 0, 1 << 10);
   check_range("width", width, 1, 128);
   check_range("out_channels", out_channels, 1, 4);
+  if (out_channels == 2) throw py::value_error("out_channels is 2; allowed are 1, 3 and 4");
   return {axes, features, hidden_layers, width, out_channels, w0};
 }
 

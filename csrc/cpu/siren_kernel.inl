@@ -52,13 +52,20 @@ struct TileCoordinates {
   uint32_t axis[3][kTile];
 };
 
+// 1 / d, a little too large: then uint32_t(n * reciprocal) is n / d for all n, d < 2^32. The
+// excess, at least the products' rounding, lifts exact quotients to no less than themselves; at
+// most 5e-6 / d, it lifts none over the next integer, which is 1 / d away.
+INLINE double reciprocal(uint32_t d) { return (1 + 1e-15) / d; }
+
 INLINE void locate(const PackedNet& net, TileCoordinates& tile) {
   const uint32_t width = uint32_t(net.axis_size[0]), height = uint32_t(net.axis_size[1]);
+  const double by_width = reciprocal(width), by_height = reciprocal(height);
   for (int p = 0; p < kTile; ++p) {
-    const uint32_t row = tile.pixel[p] / width;
+    const uint32_t row = uint32_t(tile.pixel[p] * by_width);
+    const uint32_t frame = uint32_t(row * by_height);
     tile.axis[0][p] = tile.pixel[p] - row * width;
-    tile.axis[2][p] = row / height;
-    tile.axis[1][p] = row - tile.axis[2][p] * height;
+    tile.axis[1][p] = row - frame * height;
+    tile.axis[2][p] = frame;
   }
 }
 
@@ -88,26 +95,44 @@ INLINE void output_layer(const PackedNet& net, ptrdiff_t stride, const float* si
                                1, [=](int m, int, Vec4 sum) { (sum + bias).store(y + m * kOut); });
 }
 
-// y becomes y - target for the first `valid` pixels and 0 for the others; returns the sum of
-// squares.
+// Fills wanted for pixels below `valid`; its other entries stay as they are.
+template <int CHANNELS>
+INLINE void gather_target(const Target& target, const TileCoordinates& tile, int valid,
+                          float* wanted) {
+  for (int p = 0; p < valid; ++p) {
+    const int64_t at = int64_t(tile.pixel[p]) * CHANNELS;
+    for (int c = 0; c < CHANNELS; ++c)
+      wanted[p * kOut + c] =
+          target.u8 ? float(target.u8[at + c]) * (2.0f / 255.0f) - 1.0f : target.f32[at + c];
+  }
+}
+
+// y becomes y - target for the first `valid` pixels and 0 for the others and for channels that
+// the target lacks; returns the sum of squares.
 INLINE double subtract_target(const PackedNet& net, const Target& target,
                               const TileCoordinates& tile, int valid, float* y) {
-  const int channels = net.shape.out_channels;
-  double sum = 0;
-  for (int p = 0; p < kTile; ++p) {
-    const int64_t at = int64_t(tile.pixel[p]) * channels;
-    for (int c = 0; c < kOut; ++c) {
-      if (p >= valid || c >= channels) {
-        y[p * kOut + c] = 0;
-        continue;
-      }
-      const float wanted =
-          target.u8 ? float(target.u8[at + c]) * (2.0f / 255.0f) - 1.0f : target.f32[at + c];
-      const float error = y[p * kOut + c] - wanted;
-      y[p * kOut + c] = error;
-      sum += double(error) * error;
-    }
+  float wanted[kTile * kOut];
+  for (int i = 0; i < kTile * kOut; ++i) wanted[i] = y[i];
+  switch (net.shape.out_channels) {
+    case 1:
+      gather_target<1>(target, tile, valid, wanted);
+      break;
+    case 3:
+      gather_target<3>(target, tile, valid, wanted);
+      break;
+    default:
+      gather_target<4>(target, tile, valid, wanted);
   }
+  Vec squares = Vec::zero();
+  for (int i = 0; i < kTile * kOut; i += Vec::lanes) {
+    const Vec error = Vec::load(y + i) - Vec::load(wanted + i);
+    error.store(y + i);
+    squares = multiply_add(error, error, squares);
+  }
+  float lanes[Vec::lanes];
+  squares.store(lanes);
+  double sum = 0;
+  for (int i = 0; i < Vec::lanes; ++i) sum += double(lanes[i]);
   return sum;
 }
 
