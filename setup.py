@@ -32,8 +32,12 @@ class CMakeBuild(build_ext):
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
             *os.environ.get("CMAKE_ARGS", "").split(),
         ]
-        subprocess.run(configure, check=True)
-        subprocess.run(["cmake", "--build", str(build)], check=True)
+        for command in (configure, ["cmake", "--build", str(build)]):
+            if subprocess.run(command).returncode != 0:
+                raise SystemExit(
+                    "error: the native module was not built, the reason stands above; it needs a "
+                    "C++17 compiler and Python's headers (Debian: apt install g++ python3-dev)"
+                )
 
 
 setup(
