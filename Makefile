@@ -14,7 +14,7 @@ help:  ## list the targets
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; \
 	  echo "error: $(PYTHON) cannot make a virtual environment; it needs Python 3.11 or newer with venv (Debian: apt install python3-venv python3-dev)"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt --build-constraint constraints.txt -e '.[dev]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -c constraints.txt --build-constraint constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: .venv/installed  ## encode and decode a photograph, compare with JPEG and WebP

@@ -6,6 +6,7 @@ Every number is of a file that the table's last lines name.
 from __future__ import annotations
 
 import io
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     original = read(PHOTO)
     height, width, _ = original.shape
-    print(f"photograph: {PHOTO}, {width}x{height}, {PHOTO.stat().st_size} bytes as PNG")
+    size = PHOTO.stat().st_size
+    print(f"photograph: {os.path.relpath(PHOTO)}, {width}x{height}, {size} bytes as PNG")
     ours = encode_with_network()
     rows = [ours] + [encode_with_pillow(original, f, ours.path) for f in ("JPEG", "WEBP")]
     names = ("bytes", "bpp", "PSNR dB", "MS-SSIM", "encode s", "decode s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ def run(arguments: Sequence[str]) -> int:
         options = _parser().parse_args(arguments)
         return int(options.command(options) or EXIT_DONE)
     except CodecError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {_one_line(str(error))}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except MemoryError:
         print(
@@ -33,7 +34,6 @@ def run(arguments: Sequence[str]) -> int:
         )
         return EXIT_BAD_INPUT
     except BrokenPipeError:
-        sys.stderr.close()
         return EXIT_FAULT
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
@@ -41,7 +41,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Usage errors in the same form as all others."""
+    """Usage errors in the same form as all others; no option may be shortened."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         raise CodecError(f"{message}; see `python -m tcnn_codec --help`")
@@ -216,24 +219,27 @@ def _encode(options: argparse.Namespace) -> None:
     config = make_config(**{name: getattr(options, name) for name in names})
     progress = None if options.quiet else ProgressLine(sys.stderr)
     first, last = options.frames
-    encoded = encode_file(
-        options.input,
-        options.output,
-        config,
-        first=first,
-        last=last,
-        max_pixels=options.max_pixels,
-        progress=progress,
-    )
-    if progress is not None:
-        progress.close()
+    try:
+        encoded = encode_file(
+            options.input,
+            options.output,
+            config,
+            first=first,
+            last=last,
+            max_pixels=options.max_pixels,
+            progress=progress,
+        )
+    finally:
+        if progress is not None:
+            progress.close()
+    if not options.quiet:
         for note in encoded.notes:
             print(f"note: {note}", file=sys.stderr)
     report = encoded.report()
     if options.json:
         _print_json(report)
     elif not options.quiet:
-        print(
+        _print(
             f"{options.output}: {report['bytes']} bytes, {report['bits_per_pixel']:.4f} bpp, "
             f"{_decibels(encoded.psnr_db)}, {_plural(encoded.info.frames, 'frame')} in "
             f"{_plural(encoded.info.chunk_count, 'chunk')}, {encoded.encode_seconds:.2f} s "
@@ -267,9 +273,9 @@ def _info(options: argparse.Namespace) -> None:
         if name == "index":
             for chunk in value:
                 first, last = chunk["frames"]
-                print(f"  frames {first}:{last} at byte {chunk['offset']}, {chunk['bytes']} bytes")
+                _print(f"  frames {first}:{last} at byte {chunk['offset']}, {chunk['bytes']} bytes")
         else:
-            print(
+            _print(
                 f"{name.replace('_', ' ')}: {value:.4f}"
                 if isinstance(value, float)
                 else f"{name.replace('_', ' ')}: {value}"
@@ -293,7 +299,7 @@ def _eval(options: argparse.Namespace) -> None:
         _print_json(found.report())
         return
     similarity = "not defined below 161 pixels" if found.ms_ssim is None else f"{found.ms_ssim:.4f}"
-    print(
+    _print(
         f"{options.input}: {_decibels(found.psnr_db)}, MS-SSIM {similarity}, "
         f"{found.bits_per_pixel:.4f} bpp, {found.bytes} bytes"
     )
@@ -307,9 +313,14 @@ def _doctor(options: argparse.Namespace) -> None:
         _print_json(facts)
         return
     for group, lines in facts.items():
-        print(group)
+        _print(group)
         for name, text in lines.items():
-            print(f"  {name:<14} {text}")
+            _print(f"  {name:<14} {text}")
+
+
+def _one_line(text: str) -> str:
+    """File names may hold line breaks and terminal codes: shown, not obeyed."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _plural(count: int, noun: str) -> str:
@@ -321,4 +332,18 @@ def _decibels(value: float) -> str:
 
 
 def _print_json(facts: Any) -> None:
-    print(json.dumps(facts, allow_nan=False))
+    _print(json.dumps(facts, allow_nan=False))
+
+
+def _print(text: str) -> None:
+    """A line on stdout, now. Raises BrokenPipeError, and CodecError where the disk is full."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # Else Python tries the rest again when it exits, and complains.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise CodecError(
+            f"cannot write to standard output: {error.strerror}; send it somewhere else"
+        ) from error

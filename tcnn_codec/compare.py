@@ -57,7 +57,8 @@ def compare_file(
     if plot is not None:
         if plot.suffix.lower() != ".png":
             raise CodecError(f"--plot is '{plot}'; allowed is a .png; name it so")
-        check_output(plot, reads=reference)
+        for read in (reference, path):
+            check_output(plot, reads=read)
     with (
         open_stream(path) as stream,
         open_source(reference, first, last, max_pixels=max_pixels) as source,
@@ -82,10 +83,12 @@ def compare_file(
             qualities.append(psnr(original.pixels, decoded.pixels))
             similarities.append(ms_ssim(original.pixels, decoded.pixels))
             if plot is not None and index == info.frames // 2:
-                save_plot(plot, original.pixels, decoded.pixels)
+                picture = comparison_picture(original.pixels, decoded.pixels)
         if next(originals, None) is not None:
             raise _frames_differ(reference, f"more than {info.frames}", path, info.frames)
         size = info.record_offsets[-1]
+    if plot is not None:
+        save_plot(plot, picture)
     known = [s for s in similarities if s is not None]
     return Comparison(
         psnr_db=mean_psnr(qualities),
@@ -107,10 +110,10 @@ def comparison_picture(original: U8, decoded: U8) -> U8:
     return np.concatenate([left, gap, middle, gap, right], axis=1)
 
 
-def save_plot(path: Path, original: U8, decoded: U8) -> None:
+def save_plot(path: Path, picture: U8) -> None:
     """Write comparison_picture as a PNG."""
     with atomic_path(path) as temporary:
-        save_image(temporary, comparison_picture(original, decoded), "PNG")
+        save_image(temporary, picture, "PNG")
 
 
 def _rgb(pixels: U8) -> U8:

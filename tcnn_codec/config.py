@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 
 from tcnn_codec.errors import CodecError
@@ -52,9 +53,11 @@ class EncodeConfig:
             ("seed", 0, 2**63 - 1, "0 is usual"),
         ):
             value = getattr(self, name)
-            if value is None:
+            if value is None and getattr(EncodeConfig, name) is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            if hasattr(value, "__index__") and not isinstance(value, bool):
+                object.__setattr__(self, name, value := operator.index(value))
+            if type(value) is not int or not least <= value <= most:
                 option = "--" + name.replace("_", "-")
                 raise CodecError(f"{option} is {value}; allowed are {least} to {most}; {remedy}")
         for name, allowed in (("preset", tuple(PRESETS)), ("backend", BACKENDS)):

@@ -5,7 +5,9 @@ Imports neither torch nor anything that fits.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +18,7 @@ from tcnn_codec import backends
 from tcnn_codec.backends.base import Backend
 from tcnn_codec.container import DEFAULT_MAX_PIXELS, VERSION, StreamInfo, read_chunk, read_header
 from tcnn_codec.entropy import decode_tensors
-from tcnn_codec.errors import CodecError
+from tcnn_codec.errors import BitstreamError, CodecError
 from tcnn_codec.io import Frame, check_sink, open_sink
 from tcnn_codec.quantise import dequantise
 from tcnn_codec.siren import Grid
@@ -89,23 +91,37 @@ def decode_chunk(
     return backend.render(info.spec, params, grid)
 
 
-def open_stream(path: Path) -> BinaryIO:
-    """Open a .tcnn file for reading. Raises CodecError where there is none."""
+@contextmanager
+def open_stream(path: Path) -> Iterator[BinaryIO]:
+    """Open a .tcnn file for reading; errors of the stream then name the file.
+
+    Raises CodecError where there is no such file.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise CodecError(f"'{path}' is no regular file; name an existing .tcnn file")
     try:
-        return open(path, "rb")
+        stream = open(path, "rb")  # noqa: SIM115  closed below; only opening is guarded here
     except OSError as error:
         raise CodecError(
             f"cannot read '{path}': {error.strerror or error}; name an existing .tcnn file"
         ) from None
+    with stream:
+        try:
+            yield stream
+        except BitstreamError as error:
+            raise BitstreamError(f"'{path}': {error}") from error
 
 
 def frame_range(info: StreamInfo, first: int, last: int | None) -> tuple[int, int]:
-    """The half-open range of frames that first:last selects; empty ones are a CodecError."""
-    end = info.frames if last is None else last
-    if not 0 <= first < end <= info.frames:
+    """The half-open range of frames that first:last selects; `last` beyond the end means the end.
+
+    Raises CodecError where that is no frame.
+    """
+    end = info.frames if last is None else min(last, info.frames)
+    if not 0 <= first < end:
         raise CodecError(
-            f"--frames {first}:{'' if last is None else last} selects nothing or too much; the "
-            f"file has frames 0:{info.frames}; choose a range A:B inside"
+            f"--frames {first}:{'' if last is None else last} selects nothing; the file has "
+            f"frames 0:{info.frames}; choose a range A:B inside"
         )
     return first, end
 
@@ -132,7 +148,8 @@ def describe_file(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> dict[s
     """The keys of info --json. Raises CodecError for a damaged or cut-off file."""
     with open_stream(path) as stream:
         info = read_header(stream, max_pixels=max_pixels)
-        read_chunk(stream, info, info.chunk_count - 1)
+        for index in range(info.chunk_count):
+            read_chunk(stream, info, index)
     spec, size = info.spec, info.record_offsets[-1]
     facts: dict[str, Any] = {
         "format_version": VERSION,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +25,11 @@ from tcnn_codec.metrics import mean_psnr, psnr
 from tcnn_codec.quantise import dequantise, quantise
 from tcnn_codec.siren import SirenSpec
 
+SUFFIX = ".tcnn"
+#: Pixels of a chunk are numbered in 32 bits.
+MOST_PIXELS = 2**32 - 1
 LOW_RESOLUTION = 256
+MAX_FRAME_RATE = 1000
 #: Called with (chunk, chunks or None, step, steps, PSNR in dB).
 Progress = Callable[[int, int | None, int, int, float], None]
 
@@ -79,6 +83,13 @@ def encode_file(
 
     The file appears under its name only when it is complete. Raises CodecError for bad input.
     """
+    if path.suffix.lower() == SUFFIX:
+        raise CodecError(
+            f"input '{path}' is a stream already; allowed are images, videos and folders of "
+            "frames; decode it, or encode what it was made from"
+        )
+    if output.suffix.lower() != SUFFIX:
+        raise CodecError(f"output '{output}' is no {SUFFIX} file; name it '{output.stem}{SUFFIX}'")
     check_output(output, reads=path)
     with open_source(path, first, last, max_pixels=max_pixels) as source:
         encoded = encode_source(source, config, max_pixels=max_pixels, progress=progress)
@@ -98,13 +109,23 @@ def encode_source(
     start = time.perf_counter()
     backend = backends.create(config.backend, config.threads)
     chunk_frames = config.chunk_frames if source.kind == "video" else 1
+    chunk_frames = min(chunk_frames, source.frame_count or chunk_frames)
     held = source.height * source.width * chunk_frames
-    if held > max_pixels:
+    if held > (limit := min(max_pixels, MOST_PIXELS)):
         raise CodecError(
             f"a chunk of {source.width}x{source.height}x{chunk_frames} is {held} pixels; the limit "
-            f"is {max_pixels}; lower --chunk-frames or raise --max-pixels"
+            f"is {limit}; lower --chunk-frames or raise --max-pixels, at most to {MOST_PIXELS}"
         )
-    spec = choose_spec(source, config)
+    # Made here, for one frame, so that what no file can hold is told before any fitting.
+    info = StreamInfo(
+        kind=source.kind,
+        height=source.height,
+        width=source.width,
+        channels=source.channels,
+        spec=(spec := choose_spec(source, config)),
+        time_base=source.time_base,
+        frame_rate=source.frame_rate,
+    )
     chunk_count = source.frame_count and -(-source.frame_count // chunk_frames)
     timestamps: list[int] = []
 
@@ -130,16 +151,10 @@ def encode_source(
         payloads.append(payload)
         qualities += quality
     frames = len(timestamps)
-    info = StreamInfo(
-        kind=source.kind,
-        height=source.height,
-        width=source.width,
-        channels=source.channels,
-        spec=spec,
+    info = replace(
+        info,
         frames=frames,
         chunk_frames=min(chunk_frames, frames),
-        time_base=source.time_base,
-        frame_rate=source.frame_rate,
         timestamps=tuple(timestamps),
     )
     return Encoded(
@@ -223,7 +238,7 @@ def array_source(array: NDArray[np.uint8], frame_rate: float = 25) -> Source:
         )
     kind: Literal["image", "video"] = "image" if pixels.ndim == 3 else "video"
     frames = pixels.reshape(-1, *pixels.shape[-3:])
-    rate = Fraction(frame_rate).limit_denominator(1001) if kind == "video" else Fraction(1)
+    rate = _frame_rate(frame_rate) if kind == "video" else Fraction(1)
     return Source(
         kind=kind,
         height=frames.shape[1],
@@ -235,3 +250,13 @@ def array_source(array: NDArray[np.uint8], frame_rate: float = 25) -> Source:
         notes=(),
         read=lambda: (Frame(np.ascontiguousarray(p), i) for i, p in enumerate(frames)),
     )
+
+
+def _frame_rate(value: float) -> Fraction:
+    exact = value if isinstance(value, Fraction) else float(value)
+    if not 1 / MAX_FRAME_RATE <= exact <= MAX_FRAME_RATE:
+        raise CodecError(
+            f"frame_rate is {value}; allowed are {1 / MAX_FRAME_RATE:g} to {MAX_FRAME_RATE} frames "
+            "per second; 25 is usual"
+        )
+    return Fraction(exact).limit_denominator(1001)

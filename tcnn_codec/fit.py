@@ -18,8 +18,10 @@ Progress = Callable[[int, float], None]
 # small chunks and steps short on large ones.
 BATCH_SHARE = 8
 LEAST_BATCH, MOST_BATCH = 8192, 65536
-# Steps between two reports; one call into the backend.
-SEGMENT = 50
+# Steps of one call into the backend, between two reports; fewer where steps are long, since
+# nothing interrupts a call. In multiplications, a few tenths of a second.
+MOST_STEPS_PER_CALL = 50
+MULTIPLICATIONS_PER_CALL = 4e10
 LEARNING_RATE = 2e-3
 WARM_UP_SHARE, MOST_WARM_UP = 0.1, 100
 
@@ -44,7 +46,7 @@ def fit(
     state = AdamState.start(initialise(spec, seed))
     rates = learning_rates(steps, peak_learning_rate(spec))
     done = 0
-    for batches in draw_batches(rng, grid.pixels, steps):
+    for batches in draw_batches(rng, grid.pixels, steps, steps_per_call(spec, grid.pixels)):
         last = done + len(batches.starts)
         losses = backend.fit_steps(spec, state, grid, target, batches, rates[done:last])
         done = last
@@ -78,8 +80,16 @@ def batch_size(pixels: int) -> int:
     return min(pixels, max(LEAST_BATCH, min(MOST_BATCH, -(-pixels // BATCH_SHARE))))
 
 
-def draw_batches(rng: np.random.Generator, pixels: int, steps: int) -> Iterator[Batches]:
-    """Random pixel batches, SEGMENT steps at a time; every pixel about once per epoch.
+def steps_per_call(spec: SirenSpec, pixels: int) -> int:
+    """How many steps to hand to the backend at once; changes no result."""
+    multiplications = 3 * spec.parameter_count * batch_size(pixels)
+    return max(1, min(MOST_STEPS_PER_CALL, int(MULTIPLICATIONS_PER_CALL / multiplications)))
+
+
+def draw_batches(
+    rng: np.random.Generator, pixels: int, steps: int, per_call: int
+) -> Iterator[Batches]:
+    """Random pixel batches, per_call steps at a time; every pixel about once per epoch.
 
     One shuffle serves all epochs: each reads it from its own start with its own stride.
     """
@@ -92,7 +102,7 @@ def draw_batches(rng: np.random.Generator, pixels: int, steps: int) -> Iterator[
             start, stride = int(rng.integers(pixels)), _coprime(rng, pixels)
         starts.append((start, stride))
         start = (start + stride * count) % pixels
-        if len(starts) == SEGMENT or step == steps - 1:
+        if len(starts) == per_call or step == steps - 1:
             yield Batches(order, tuple(starts), count)
             starts = []
 

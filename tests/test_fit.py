@@ -18,6 +18,7 @@ from tcnn_codec.fit import (
     learning_rates,
     peak_learning_rate,
     psnr_of_loss,
+    steps_per_call,
 )
 from tcnn_codec.siren import Grid, SirenSpec
 
@@ -48,8 +49,8 @@ def test_short_schedules_are_positive(steps: int) -> None:
 def test_batches_visit_every_pixel_once_per_epoch() -> None:
     pixels = 4 * module.LEAST_BATCH
     rng = np.random.default_rng(0)
-    drawn = list(draw_batches(rng, pixels, steps=60))
-    assert [len(b.starts) for b in drawn] == [module.SEGMENT, 60 - module.SEGMENT]
+    drawn = list(draw_batches(rng, pixels, steps=60, per_call=50))
+    assert [len(b.starts) for b in drawn] == [50, 10]
     indices = [batches.indices(i) for batches in drawn for i in range(len(batches.starts))]
     epochs = np.reshape(indices[:8], (2, pixels))
     for epoch in epochs:
@@ -58,8 +59,18 @@ def test_batches_visit_every_pixel_once_per_epoch() -> None:
     assert not np.array_equal(epochs[0], np.sort(epochs[0]))
 
 
+def test_steps_per_call_change_no_batch() -> None:
+    def starts(per_call: int) -> list[tuple[int, int]]:
+        drawn = draw_batches(np.random.default_rng(3), 10**5, steps=40, per_call=per_call)
+        return [start for batches in drawn for start in batches.starts]
+
+    assert starts(1) == starts(7) == starts(40)
+    assert steps_per_call(SirenSpec(), 768 * 512) == 50
+    assert steps_per_call(SirenSpec(width=128), 10**7) == 3
+
+
 def test_a_small_picture_is_one_batch() -> None:
-    (batches,) = draw_batches(np.random.default_rng(0), 1, steps=3)
+    (batches,) = draw_batches(np.random.default_rng(0), 1, steps=3, per_call=50)
     assert batches == Batches(batches.order, ((0, 1),) * 3, 1)
     assert batch_size(1) == 1
     assert batch_size(100) == 100

@@ -134,7 +134,7 @@ def test_pixel_limit_is_checked_before_decoding(tmp_path: Path) -> None:
     header[16:24] = (60_000).to_bytes(4, "big") * 2
     header[29:33] = zlib.crc32(header[12:29]).to_bytes(4, "big")
     path.write_bytes(header)
-    refuses(path, "60000x60000", str(LIMIT), "--max-pixels 3600000000")
+    refuses(path, "60000x60000", str(LIMIT), "--max-pixels")
     assert Image.MAX_IMAGE_PIXELS is not None
 
 

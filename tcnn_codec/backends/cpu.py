@@ -7,7 +7,8 @@ import os
 import numpy as np
 
 from tcnn_codec.backends.base import BETA1, BETA2, EPSILON, F64, U8, U32, AdamState, Batches, Target
-from tcnn_codec.errors import BackendUnavailable
+from tcnn_codec.config import MAX_THREADS
+from tcnn_codec.errors import BackendUnavailable, CodecError
 from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis
 
 try:
@@ -18,6 +19,8 @@ except ImportError as error:
         "rebuild it with `pip install -e .`"
     ) from error
 
+#: A second or so of evaluating the largest network; nothing interrupts a call.
+PIXELS_PER_CALL = 1 << 20
 ISA_VARIABLE = "TCNN_CODEC_CPU_ISA"
 
 
@@ -31,6 +34,10 @@ class CpuBackend:
     name = "cpu"
 
     def __init__(self, threads: int = 0, isa: str = "") -> None:
+        if not 0 <= threads <= MAX_THREADS:
+            raise CodecError(
+                f"--threads is {threads}; allowed are 0 to {MAX_THREADS}; 0 takes every core"
+            )
         chosen = isa or os.environ.get(ISA_VARIABLE, "") or _cpu.available_isas()[0]
         try:
             self._siren = _cpu.Siren(chosen, threads or usable_cores())
@@ -46,14 +53,26 @@ class CpuBackend:
         return self._siren.threads
 
     def evaluate(self, spec: SirenSpec, params: F32, grid: Grid) -> F32:
-        out = np.empty((grid.pixels, spec.out_channels), np.float32)
-        self._siren.evaluate(_shape(spec), params, _encodings(spec, grid), out)
-        return out
+        out = np.empty((grid.frames, grid.height, grid.width, spec.out_channels), np.float32)
+        self._fill(spec, params, grid, out)
+        return out.reshape(grid.pixels, spec.out_channels)
 
     def render(self, spec: SirenSpec, params: F32, grid: Grid) -> U8:
         out = np.empty((grid.frames, grid.height, grid.width, spec.out_channels), np.uint8)
-        self._siren.evaluate(_shape(spec), params, _encodings(spec, grid), out)
+        self._fill(spec, params, grid, out)
         return out
+
+    def _fill(self, spec: SirenSpec, params: F32, grid: Grid, out: F32 | U8) -> None:
+        """Evaluate into out, band after band, so that an interrupt need not wait for the whole."""
+        x, y, *t = _encodings(spec, grid)
+        rows = max(1, min(grid.height, PIXELS_PER_CALL // grid.width))
+        frames = max(1, PIXELS_PER_CALL // (grid.width * grid.height))
+        for frame in range(0, grid.frames, frames):
+            times = [axis[frame : frame + frames] for axis in t]
+            for row in range(0, grid.height, rows):
+                band = out[frame : frame + frames, row : row + rows]
+                encodings = [x, y[row : row + rows], *times]
+                self._siren.evaluate(_shape(spec), params, encodings, band)
 
     def loss_and_grad(
         self, spec: SirenSpec, params: F32, grid: Grid, target: Target, indices: U32 | None = None

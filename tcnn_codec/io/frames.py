@@ -83,8 +83,8 @@ def check_size(path: Path, height: int, width: int, max_pixels: int) -> None:
         raise CodecError(f"'{path}' has no pixels: {width}x{height}; at least 1x1 is needed")
     if height * width > max_pixels:
         raise CodecError(
-            f"'{path}' is {width}x{height} = {height * width} pixels; the limit is {max_pixels}: "
-            f"raise it with --max-pixels {height * width}"
+            f"'{path}' is {width}x{height} = {height * width} pixels; the limit is {max_pixels}; "
+            "raise it with --max-pixels, or scale the picture down"
         )
 
 

@@ -1,0 +1,119 @@
+"""The command line as a program: its status, its streams, and files that are no files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_calls import SMALL, assert_refusal, decoded, run_process, save, succeeds
+from io_samples import picture
+from PIL import Image
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A picture, with its stream beside it."""
+    path = save(tmp_path / "photo.png", picture(13, 21, 3))
+    succeeds("encode", path, path.with_suffix(".tcnn"), *SMALL)
+    return path
+
+
+def test_encode_decode_and_no_command(photo: Path, tmp_path: Path) -> None:
+    stream, out = tmp_path / "s.tcnn", tmp_path / "s.png"
+    made = run_process("encode", photo, stream, "--width", 8, "--steps", 10, "--json")
+    assert (made.status, made.err) == (0, "")
+    assert json.loads(made.out)["bytes"] == stream.stat().st_size
+    assert run_process("decode", stream, out) == (0, "", "")
+    np.testing.assert_array_equal(np.asarray(Image.open(out)), decoded(stream))
+    assert_refusal(run_process())
+
+
+def test_fault_of_ours_exits_1(photo: Path, tmp_path: Path) -> None:
+    fault = """
+import tcnn_codec.encoder
+def fault(*arguments, **options):
+    raise RuntimeError("a fault of ours")
+tcnn_codec.encoder.fit = fault
+"""
+    called = run_process("encode", photo, tmp_path / "x.tcnn", before=fault)
+    assert called.status == 1
+    assert "a fault of ours" in called.err
+    assert sorted(tmp_path.iterdir()) == [photo, photo.with_suffix(".tcnn")]
+
+
+@pytest.mark.parametrize("command", ["decode pipe x.png", "info pipe", "eval photo.png pipe"])
+def test_named_pipe_does_not_hang(command: str, photo: Path) -> None:
+    os.mkfifo(photo.with_name("pipe"))
+    called = run_process(*command.split(), cwd=photo.parent, timeout=10)
+    assert_refusal(called)
+    assert "'pipe' is no regular file" in called.err
+
+
+def test_stream_piped_into_decode(photo: Path) -> None:
+    data = photo.with_suffix(".tcnn").read_bytes()
+    called = run_process("decode", "/dev/stdin", "x.png", cwd=photo.parent, input=data)
+    assert_refusal(called)
+    assert "'/dev/stdin' is no regular file" in called.err
+
+
+def test_reader_that_leaves_early(photo: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    called = run_process("info", photo.with_suffix(".tcnn"), stdout=writer)
+    os.close(writer)
+    assert (called.status, called.err) == (1, "")
+
+
+def test_full_disk_under_stdout(photo: Path) -> None:
+    with open("/dev/full", "w") as full:
+        called = run_process("info", photo.with_suffix(".tcnn"), stdout=full)
+    assert_refusal(called)
+    assert "No space left" in called.err
+
+
+def test_closed_stderr(photo: Path, tmp_path: Path) -> None:
+    close = "import os, sys; os.close(2); sys.stderr = None"
+    options = ("--width", 8, "--steps", 5, "--json")
+    made = run_process("encode", photo, tmp_path / "x.tcnn", *options, before=close)
+    assert made.status == 0
+    assert json.loads(made.out)["bytes"] == (tmp_path / "x.tcnn").stat().st_size
+    assert run_process("info", "nope.tcnn", before=close) == (2, "", "")
+
+
+def test_name_that_is_not_utf_8(photo: Path, tmp_path: Path) -> None:
+    name = b"\xff".decode("utf-8", "surrogateescape")
+    source, stream = tmp_path / f"{name}.png", tmp_path / f"{name}.tcnn"
+    shutil.copy(photo, source)
+    made = run_process("encode", source, stream, "--width", 8, "--steps", 5)
+    assert (made.status, made.err) == (0, "")
+    assert f"{stream.stat().st_size} bytes" in made.out
+    assert run_process("eval", source, stream).status == 0
+    assert_refusal(run_process("encode", tmp_path / f"{name}2.png", tmp_path / "x.tcnn"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_encode_leaves_nothing(number: int, photo: Path) -> None:
+    """Stopped while it fits, and again within seconds of the signal."""
+    before = sorted(photo.parent.iterdir())
+    command = [sys.executable, "-m", "tcnn_codec", "encode", photo, photo.parent / "x.tcnn"]
+    with subprocess.Popen([*command, "--steps", "1000000"], stderr=subprocess.PIPE) as process:
+        time.sleep(2)
+        process.send_signal(number)
+        assert process.wait(timeout=10) == 128 + number
+    assert sorted(photo.parent.iterdir()) == before
+
+
+def test_errors_name_the_file_and_show_odd_names_safely(tmp_path: Path) -> None:
+    path = tmp_path / "a\n\x1b[31mb.tcnn"
+    path.write_bytes(b"")
+    called = run_process("info", path)
+    assert_refusal(called)
+    assert "a\\n\\x1b[31mb.tcnn': the file is empty" in called.err
