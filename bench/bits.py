@@ -53,8 +53,12 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=[32, 64])
     parser.add_argument("--images", type=int, default=8, help="the first N of the folder")
     options = parser.parse_args()
+    if len(options.widths) < 2:
+        parser.error("--widths needs two or more, for the slope between them")
     backend = backends.create()
     paths = sorted(options.folder.glob("*.png"))[: options.images]
+    if not paths:
+        parser.error(f"no .png in '{options.folder}'")
     means = {}
     for width in options.widths:
         found = [rate_and_quality(backend, p, width, PRESETS[options.preset]) for p in paths]

@@ -63,10 +63,11 @@ struct Adam {
 std::vector<std::string> available_isas();
 
 // One instruction set, one set of threads, one workspace that is reused from call to call.
-// Results do not depend on the number of threads. A Siren is not to be shared between threads.
+// Results do not depend on the number of threads. Calls from several threads wait for each other.
 class Siren {
  public:
-  // isa: one of available_isas(); throws std::invalid_argument for any other.
+  // isa: one of available_isas(); throws std::invalid_argument for any other, std::system_error
+  // where so many threads cannot be started.
   Siren(const std::string& isa, int threads);
   ~Siren();
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tcnn_codec.compare import save_plot
+from tcnn_codec.compare import comparison_picture, save_plot
 from tcnn_codec.config import EncodeConfig
 from tcnn_codec.decoder import decode_file
 from tcnn_codec.encoder import encode_file
@@ -54,7 +54,7 @@ def main() -> None:
             f"{row.encode_seconds:10.3f}{row.decode_seconds:10.3f}"
         )
     plot = OUT / "comparison.png"
-    save_plot(plot, original, ours.decoded)
+    save_plot(plot, comparison_picture(original, ours.decoded))
     print("\nfiles:           " + "  ".join(str(row.path) for row in rows))
     print(f"decoded:         {OUT / 'decoded.png'}")
     print(f"original | decoded | error x8:  {plot}")

@@ -23,7 +23,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit status: 0 done, 2 bad input or usage, 1 our own fault."""
     try:
         options = _parser().parse_args(arguments)
-        return int(options.command(options) or EXIT_DONE)
+        options.command(options)
+        return EXIT_DONE
     except CodecError as error:
         print(f"error: {_one_line(str(error))}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -212,11 +213,11 @@ def _frame_range(text: str) -> tuple[int, int | None]:
 
 
 def _encode(options: argparse.Namespace) -> None:
-    from tcnn_codec.encoder import encode_file, make_config
+    from tcnn_codec.encoder import encode_file
     from tcnn_codec.progress import ProgressLine
 
     names = EncodeConfig.__dataclass_fields__
-    config = make_config(**{name: getattr(options, name) for name in names})
+    config = EncodeConfig(**{name: getattr(options, name) for name in names})
     progress = None if options.quiet else ProgressLine(sys.stderr)
     first, last = options.frames
     try:

@@ -71,21 +71,20 @@ def compare_file(
                 f"'{path}' {info.width}x{info.height} with {info.channels}; they must be alike; "
                 "name the input of encode"
             )
-        originals = source.frames()
+        if source.frame_count != info.frames:
+            raise CodecError(
+                f"'{reference}' has {source.frame_count} frames, '{path}' has {info.frames}; they "
+                "must be as many; select those that were encoded with --frames A:B"
+            )
         qualities: list[float] = []
         similarities: list[float | None] = []
-        for index, decoded in enumerate(
-            decode_frames(stream, info, threads=threads, max_pixels=max_pixels)
-        ):
-            original = next(originals, None)
-            if original is None:
-                raise _frames_differ(reference, f"only {index}", path, info.frames)
+        decoding = decode_frames(stream, info, threads=threads, max_pixels=max_pixels)
+        pairs = zip(source.frames(), decoding, strict=True)
+        for index, (original, decoded) in enumerate(pairs):
             qualities.append(psnr(original.pixels, decoded.pixels))
             similarities.append(ms_ssim(original.pixels, decoded.pixels))
             if plot is not None and index == info.frames // 2:
                 picture = comparison_picture(original.pixels, decoded.pixels)
-        if next(originals, None) is not None:
-            raise _frames_differ(reference, f"more than {info.frames}", path, info.frames)
         size = info.record_offsets[-1]
     if plot is not None:
         save_plot(plot, picture)
@@ -93,7 +92,7 @@ def compare_file(
     return Comparison(
         psnr_db=mean_psnr(qualities),
         ms_ssim=sum(known) / len(known) if known else None,
-        bits_per_pixel=8 * size / (info.height * info.width * info.frames),
+        bits_per_pixel=info.bits_per_pixel(size),
         bytes=size,
     )
 
@@ -119,10 +118,3 @@ def save_plot(path: Path, picture: U8) -> None:
 def _rgb(pixels: U8) -> U8:
     visible = colour(pixels)
     return np.repeat(visible, 3, axis=-1) if visible.shape[-1] == 1 else visible
-
-
-def _frames_differ(reference: Path, have: str, path: Path, frames: int) -> CodecError:
-    return CodecError(
-        f"'{reference}' has {have} frames, '{path}' has {frames}; they must be as many; "
-        "select those that were encoded with --frames A:B"
-    )

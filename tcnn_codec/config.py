@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
+from typing import Any
 
 from tcnn_codec.errors import CodecError
 from tcnn_codec.siren import MAX_FREQUENCIES, MAX_HIDDEN_LAYERS, MAX_WIDTH
@@ -70,3 +71,14 @@ class EncodeConfig:
     @property
     def fit_steps(self) -> int:
         return self.steps if self.steps is not None else PRESETS[self.preset]
+
+
+def make_config(**options: Any) -> EncodeConfig:
+    """EncodeConfig from keyword options. Raises CodecError for one that does not exist."""
+    known = EncodeConfig.__dataclass_fields__
+    for name in options:
+        if name not in known:
+            raise CodecError(
+                f"there is no option '{name}'; allowed are {', '.join(known)}; leave it out"
+            )
+    return EncodeConfig(**options)

@@ -14,6 +14,7 @@ from functools import cached_property
 from itertools import accumulate, groupby, pairwise
 from typing import BinaryIO, Literal
 
+from tcnn_codec.config import MAX_CHUNK_FRAMES
 from tcnn_codec.errors import BitstreamError, CodecError
 from tcnn_codec.siren import MILLI, Grid, SirenSpec
 
@@ -69,7 +70,7 @@ class StreamInfo:
         _require("height", self.height, 1, MAX_SIDE)
         _require("width", self.width, 1, MAX_SIDE)
         _require("frames", self.frames, 1, MAX_FRAMES)
-        _require("chunk_frames", self.chunk_frames, 1, self.frames)
+        _require("chunk_frames", self.chunk_frames, 1, min(self.frames, MAX_CHUNK_FRAMES))
         for name, rate in (("time_base", self.time_base), ("frame_rate", self.frame_rate)):
             _require(f"{name} numerator", rate.numerator, 1, _MAX_RATIONAL)
             _require(f"{name} denominator", rate.denominator, 1, _MAX_RATIONAL)
@@ -102,6 +103,10 @@ class StreamInfo:
         """Sampling positions of chunk `index` at the coded size."""
         first, last = self.chunk_range(index)
         return Grid(self.width, self.height, last - first)
+
+    def bits_per_pixel(self, size: int) -> float:
+        """Rate of a file of `size` bytes, over the pixels of all frames."""
+        return 8 * size / (self.height * self.width * self.frames)
 
     @cached_property
     def record_offsets(self) -> tuple[int, ...]:
@@ -267,7 +272,7 @@ def _parse_fields(data: bytes, header_bytes: int) -> StreamInfo:
             w0=fields.take("w0") / MILLI,
             out_channels=channels,
         )
-        _require("chunk_frames", chunk_frames, 1, frames)
+        _require("chunk_frames", chunk_frames, 1, min(frames, MAX_CHUNK_FRAMES))
         chunk_count = -(-frames // chunk_frames)
         _require("index bytes", len(data) - fields.at, chunk_count, _MAX_VARINT * chunk_count)
         chunk_bytes = tuple(fields.take("chunk length") for _ in range(chunk_count))

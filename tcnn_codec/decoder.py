@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from tcnn_codec import backends
 from tcnn_codec.backends.base import Backend
-from tcnn_codec.container import DEFAULT_MAX_PIXELS, VERSION, StreamInfo, read_chunk, read_header
+from tcnn_codec.container import (
+    DEFAULT_MAX_PIXELS,
+    MAX_SIDE,
+    VERSION,
+    StreamInfo,
+    read_chunk,
+    read_header,
+)
 from tcnn_codec.entropy import decode_tensors
 from tcnn_codec.errors import BitstreamError, CodecError
 from tcnn_codec.io import Frame, check_sink, open_sink
@@ -101,6 +108,7 @@ def open_stream(path: Path) -> Iterator[BinaryIO]:
         raise CodecError(f"'{path}' is no regular file; name an existing .tcnn file")
     try:
         stream = open(path, "rb")  # noqa: SIM115  closed below; only opening is guarded here
+        stream.peek(1)
     except OSError as error:
         raise CodecError(
             f"cannot read '{path}': {error.strerror or error}; name an existing .tcnn file"
@@ -128,14 +136,20 @@ def frame_range(info: StreamInfo, first: int, last: int | None) -> tuple[int, in
 
 def scaled_grid(info: StreamInfo, scale: float, max_pixels: int) -> Grid:
     """The sampling positions of a full chunk at `scale` times the coded size."""
-    if not 1 / MAX_SCALE <= scale <= MAX_SCALE:
+    if not isinstance(scale, int | float) or not 1 / MAX_SCALE <= scale <= MAX_SCALE:
+        shown = f"{scale:g}" if isinstance(scale, int | float) else repr(scale)
         raise CodecError(
-            f"--scale is {scale:g}; allowed are {1 / MAX_SCALE:g} to {MAX_SCALE}; 1 is the size "
+            f"--scale is {shown}; allowed are {1 / MAX_SCALE:g} to {MAX_SCALE}; 1 is the size "
             f"that was encoded, {info.width}x{info.height}"
         )
     grid = Grid(
         max(1, round(info.width * scale)), max(1, round(info.height * scale)), info.chunk_frames
     )
+    if max(grid.width, grid.height) > MAX_SIDE:
+        raise CodecError(
+            f"--scale {scale:g} makes {grid.width}x{grid.height} pixels; allowed are "
+            f"{MAX_SIDE} a side; lower --scale"
+        )
     if grid.pixels > max_pixels:
         raise CodecError(
             f"a chunk of {grid.width}x{grid.height}x{grid.frames} is {grid.pixels} pixels; the "
@@ -159,7 +173,7 @@ def describe_file(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> dict[s
         "channels": info.channels,
         "frames": info.frames,
         "bytes": size,
-        "bits_per_pixel": 8 * size / (info.height * info.width * info.frames),
+        "bits_per_pixel": info.bits_per_pixel(size),
         "hidden_width": spec.width,
         "hidden_layers": spec.hidden_layers,
         "frequencies": spec.frequencies,

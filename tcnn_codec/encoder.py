@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +31,8 @@ SUFFIX = ".tcnn"
 MOST_PIXELS = 2**32 - 1
 LOW_RESOLUTION = 256
 MAX_FRAME_RATE = 1000
-#: Called with (chunk, chunks or None, step, steps, PSNR in dB).
-Progress = Callable[[int, int | None, int, int, float], None]
+#: Called with (chunk, chunks, step, steps, PSNR in dB).
+Progress = Callable[[int, int, int, int, float], None]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Encoded:
 
     @property
     def bits_per_pixel(self) -> float:
-        return 8 * len(self.stream) / (self.info.height * self.info.width * self.info.frames)
+        return self.info.bits_per_pixel(len(self.stream))
 
     def report(self) -> dict[str, int | float | str | None]:
         """The keys of encode --json; psnr_db is None where the decoded pixels are exact."""
@@ -109,12 +110,17 @@ def encode_source(
     start = time.perf_counter()
     backend = backends.create(config.backend, config.threads)
     chunk_frames = config.chunk_frames if source.kind == "video" else 1
-    chunk_frames = min(chunk_frames, source.frame_count or chunk_frames)
+    chunk_frames = min(chunk_frames, source.frame_count)
     held = source.height * source.width * chunk_frames
     if held > (limit := min(max_pixels, MOST_PIXELS)):
         raise CodecError(
             f"a chunk of {source.width}x{source.height}x{chunk_frames} is {held} pixels; the limit "
             f"is {limit}; lower --chunk-frames or raise --max-pixels, at most to {MOST_PIXELS}"
+        )
+    if source.frame_count > MAX_FRAMES:
+        raise CodecError(
+            f"the video has {source.frame_count} frames; a file holds at most {MAX_FRAMES}; "
+            f"encode it in parts with --frames 0:{MAX_FRAMES}"
         )
     # Made here, for one frame, so that what no file can hold is told before any fitting.
     info = StreamInfo(
@@ -126,16 +132,11 @@ def encode_source(
         time_base=source.time_base,
         frame_rate=source.frame_rate,
     )
-    chunk_count = source.frame_count and -(-source.frame_count // chunk_frames)
+    chunk_count = -(-source.frame_count // chunk_frames)
     timestamps: list[int] = []
 
     def pixels() -> Iterator[NDArray[np.uint8]]:
         for frame in source.frames():
-            if len(timestamps) == MAX_FRAMES:
-                raise CodecError(
-                    f"the video has more than {MAX_FRAMES} frames; a file holds at most that many; "
-                    f"encode it in parts with --frames 0:{MAX_FRAMES}"
-                )
             timestamps.append(frame.pts)
             yield frame.pixels
 
@@ -150,11 +151,10 @@ def encode_source(
         payload, quality = encode_chunk(backend, spec, chunk, config, index, report)
         payloads.append(payload)
         qualities += quality
-    frames = len(timestamps)
     info = replace(
         info,
-        frames=frames,
-        chunk_frames=min(chunk_frames, frames),
+        frames=source.frame_count,
+        chunk_frames=chunk_frames,
         timestamps=tuple(timestamps),
     )
     return Encoded(
@@ -205,17 +205,6 @@ def choose_spec(source: Source, config: EncodeConfig) -> SirenSpec:
     )
 
 
-def make_config(**options: Any) -> EncodeConfig:
-    """EncodeConfig from keyword options. Raises CodecError for one that does not exist."""
-    known = EncodeConfig.__dataclass_fields__
-    for name in options:
-        if name not in known:
-            raise CodecError(
-                f"there is no option '{name}'; allowed are {', '.join(known)}; leave it out"
-            )
-    return EncodeConfig(**options)
-
-
 def array_source(array: NDArray[np.uint8], frame_rate: float = 25) -> Source:
     """A source over pixels in memory, uint8: [height, width], [height, width, 1|3|4] for an image,
     [frames, height, width, 1|3|4] for a video at `frame_rate` frames per second.
@@ -253,7 +242,10 @@ def array_source(array: NDArray[np.uint8], frame_rate: float = 25) -> Source:
 
 
 def _frame_rate(value: float) -> Fraction:
-    exact = value if isinstance(value, Fraction) else float(value)
+    try:
+        exact = value if isinstance(value, Fraction) else float(value)
+    except (TypeError, ValueError):
+        exact = math.nan
     if not 1 / MAX_FRAME_RATE <= exact <= MAX_FRAME_RATE:
         raise CodecError(
             f"frame_rate is {value}; allowed are {1 / MAX_FRAME_RATE:g} to {MAX_FRAME_RATE} frames "

@@ -21,9 +21,7 @@ class ProgressLine:
         self._start = self._shown = time.monotonic()
         self._drawn = 0
 
-    def __call__(
-        self, chunk: int, chunks: int | None, step: int, steps: int, psnr_db: float
-    ) -> None:
+    def __call__(self, chunk: int, chunks: int, step: int, steps: int, psnr_db: float) -> None:
         now = time.monotonic()
         if now - self._shown < (TERMINAL_SECONDS if self._terminal else LOG_SECONDS):
             return
@@ -44,14 +42,11 @@ class ProgressLine:
             self._drawn = 0
 
 
-def describe(
-    chunk: int, chunks: int | None, step: int, steps: int, psnr_db: float, seconds: float
-) -> str:
-    """One line: where encoding stands after `seconds`; ETA where the end is known."""
+def describe(chunk: int, chunks: int, step: int, steps: int, psnr_db: float, seconds: float) -> str:
+    """One line: where encoding stands after `seconds`."""
     parts = [f"step {step}/{steps}", f"{psnr_db:.2f} dB" if math.isfinite(psnr_db) else "exact"]
     if chunks != 1:
-        parts.insert(0, f"chunk {chunk + 1}/{chunks or '?'}")
-    if chunks:
-        done = (chunk + step / steps) / chunks
-        parts.append(f"ETA {seconds * (1 - done) / done:.0f} s")
+        parts.insert(0, f"chunk {chunk + 1}/{chunks}")
+    done = (chunk + step / steps) / chunks
+    parts.append(f"ETA {seconds * (1 - done) / done:.0f} s")
     return "  ".join(parts)

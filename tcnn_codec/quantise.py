@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tcnn_codec.config import MAX_BITS, MIN_BITS
 from tcnn_codec.errors import CodecError
 from tcnn_codec.siren import F32, SirenSpec
 
-MIN_BITS, MAX_BITS = 4, 12
 #: Largest magnitude of a quantised value at any bit depth.
 MAX_LEVEL = 2 ** (MAX_BITS - 1) - 1
 #: Steps are normal bfloat16 numbers whose products with MAX_LEVEL stay finite in float32.

@@ -155,5 +155,6 @@ def initialise(spec: SirenSpec, seed: int) -> F32:
 
 
 def _require_int(name: str, value: int, least: int, most: int, remedy: str) -> None:
-    if not isinstance(value, (int, np.integer)) or not least <= value <= most:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not least <= value <= most:
         raise CodecError(f"{name} is {value}; allowed are {least} to {most}; {remedy}")

@@ -211,9 +211,9 @@ CASES = {
     "eval photo.png nope.tcnn": ("'nope.tcnn'", "No such file", "name an existing .tcnn file"),
     "eval clip.mp4 photo.tcnn": ("'clip.mp4'", "32x32", "30x20", "name the input of encode"),
     "eval photo4.png photo.tcnn": ("'photo4.png'", "4 channels", "name the input of encode"),
-    "eval clip.mp4 clip.tcnn --frames 0:5": ("only 5 frames", "has 6", "--frames A:B"),
-    "eval clip.mp4 clip.tcnn --frames 0:3 --plot x.png": ("only 3 frames", "has 6", "--frames A:B"),
-    "eval clip.mp4 clip.tcnn --frames 0:4 --plot x.png": ("only 4 frames", "has 6", "--frames A:B"),
+    "eval clip.mp4 clip.tcnn --frames 0:5": ("has 5 frames", "has 6;", "--frames A:B"),
+    "eval clip.mp4 clip.tcnn --frames 0:3 --plot x.png": ("has 3 frames", "has 6;", "--frames A:B"),
+    "eval clip.mp4 clip.tcnn --frames 0:4 --plot x.png": ("has 4 frames", "has 6;", "--frames A:B"),
     EVAL + "--plot x.jpg": ("'x.jpg'", "allowed is a .png"),
     EVAL + "--plot no/x.png": ("'no/x.png'", "'no' does not exist", "create it"),
     EVAL + "--plot photo.png": ("'photo.png'", "the input itself", "another output name"),
@@ -237,7 +237,7 @@ def test_more_frames_than_were_encoded(refused: Callable[..., str], tmp_path: Pa
     stream = tmp_path / "part.tcnn"
     succeeds("encode", "clip.mp4", stream, *SMALL, "--frames", "0:3")
     message = refused("eval", "clip.mp4", stream, "--plot", tmp_path / "x.png")
-    assert "more than 3 frames" in message
+    assert "has 6 frames" in message
     assert list(tmp_path.iterdir()) == [stream]
 
 

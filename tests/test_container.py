@@ -145,7 +145,7 @@ def test_any_video_round_trips(data: st.DataObject) -> None:
 
 
 def test_a_constant_frame_rate_takes_a_few_bytes() -> None:
-    long = replace(VIDEO, frames=5000, chunk_frames=5000, timestamps=tuple(range(0, 5005000, 1001)))
+    long = replace(VIDEO, frames=4000, chunk_frames=4000, timestamps=tuple(range(0, 4004000, 1001)))
     short = replace(VIDEO, frames=2, chunk_frames=2, timestamps=(0, 1001))
     assert len(write_stream(long, [b""])) - len(write_stream(short, [b""])) == 3
 

@@ -73,6 +73,7 @@ def test_initialisation_has_siren_bounds_and_is_reproducible() -> None:
         ("width", 0),
         ("width", 129),
         ("width", 32.5),
+        ("width", True),
         ("out_channels", 2),
         ("scale", 0.0),
         ("w0", float("nan")),

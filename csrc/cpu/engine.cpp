@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <new>
 
 #include "../siren.h"
@@ -103,6 +104,7 @@ struct Siren::Engine {
   const KernelTable& kernels;
   std::string isa;
   ThreadPool pool;
+  std::mutex busy;  // one call at a time uses the buffers
   Buffer packed, tables, sums, total, first_gradient, gradient;
   std::vector<Buffer> scratch;
 
@@ -279,22 +281,26 @@ int Siren::threads() const { return engine_->pool.threads(); }
 
 void Siren::evaluate(const SirenShape& shape, const float* params, const EncodedGrid& grid,
                      float* out) {
+  const std::lock_guard<std::mutex> lock(engine_->busy);
   engine_->evaluate(shape, params, grid, out, nullptr);
 }
 
 void Siren::evaluate(const SirenShape& shape, const float* params, const EncodedGrid& grid,
                      uint8_t* out) {
+  const std::lock_guard<std::mutex> lock(engine_->busy);
   engine_->evaluate(shape, params, grid, nullptr, out);
 }
 
 double Siren::loss_and_grad(const SirenShape& shape, const float* params, const EncodedGrid& grid,
                             const Target& target, const Batch& batch, float* gradient) {
+  const std::lock_guard<std::mutex> lock(engine_->busy);
   return engine_->loss_and_grad(shape, params, grid, target, batch, gradient);
 }
 
 void Siren::fit_steps(const SirenShape& shape, Adam& adam, const EncodedGrid& grid,
                       const Target& target, const std::vector<Batch>& batches,
                       const float* learning_rates, double* losses) {
+  const std::lock_guard<std::mutex> lock(engine_->busy);
   const int64_t count = shape.parameter_count();
   float* gradient = engine_->gradient.need(count);
   for (size_t i = 0; i < batches.size(); ++i) {

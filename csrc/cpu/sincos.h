@@ -14,8 +14,8 @@ struct SinCos {
 };
 
 // w0 x is w0 / pi x half-turns, an integer n and a rest |r| <= 1/2; sin and cos of n half-turns
-// are a sign. Two fused steps with w0 / pi in two parts keep r accurate however large n is
-// (|n| < 2^21).
+// are a sign. Holds for |n| < 2^21. Where multiply_add is fused, two steps with w0 / pi in two
+// parts add no error to r; elsewhere they add 2^-24 n, as rounding the phase would.
 template <class V>
 INLINE V rest_of_half_turns(V x, const Phase& phase, V& parity) {
   const V magic = V::set(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
@@ -25,7 +25,7 @@ INLINE V rest_of_half_turns(V x, const Phase& phase, V& parity) {
 }
 
 // sin(pi r) as pi r + r (a polynomial in r^2), the leading term fused last: half a unit in the
-// last place or little more, without bias. Minimax coefficients; their error is 3.4e-9.
+// last place or little more, without bias. Minimax; 1.0e-8 off with coefficients in float.
 template <class V>
 INLINE V sine_polynomial(V r, V s) {
   V p = multiply_add(V::set(0.0772222476098f), s, V::set(-0.598046449675f));
@@ -35,7 +35,7 @@ INLINE V sine_polynomial(V r, V s) {
   return multiply_add(V::set(3.14159274101f), r, p * r);
 }
 
-// cos(pi r) as 1 + a polynomial in r^2 of error 1.5e-9.
+// cos(pi r) as 1 + a polynomial in r^2. Minimax; 1.8e-8 off with coefficients in float.
 template <class V>
 INLINE V cosine_polynomial(V s) {
   V q = multiply_add(V::set(-0.0243967165370f), s, V::set(0.234937558901f));

@@ -54,7 +54,7 @@ struct TileCoordinates {
 
 // 1 / d, a little too large: then uint32_t(n * reciprocal) is n / d for all n, d < 2^32. The
 // excess, at least the products' rounding, lifts exact quotients to no less than themselves; at
-// most 5e-6 / d, it lifts none over the next integer, which is 1 / d away.
+// most 6e-6 / d, it lifts none over the next integer, which is 1 / d away.
 INLINE double reciprocal(uint32_t d) { return (1 + 1e-15) / d; }
 
 INLINE void locate(const PackedNet& net, TileCoordinates& tile) {

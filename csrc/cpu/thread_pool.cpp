@@ -1,5 +1,7 @@
 #include "thread_pool.h"
 
+#include <unistd.h>
+
 namespace tcnn_codec {
 namespace {
 
@@ -16,11 +18,22 @@ inline void relax() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+ThreadPool::ThreadPool(int threads) : owner_(getpid()) {
+  try {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  } catch (...) {
+    stop();
+    throw;
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
+  if (getpid() != owner_) {
+    for (std::thread& worker : workers_) worker.detach();
+    return;
+  }
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stop_ = true;
@@ -33,7 +46,7 @@ void ThreadPool::run(int64_t count, const std::function<void(int64_t, int)>& tas
   task_ = &task;
   count_ = count;
   next_ = 0;
-  if (count > 1 && !workers_.empty()) {
+  if (count > 1 && !workers_.empty() && getpid() == owner_) {
     busy_ = int(workers_.size());
     {
       const std::lock_guard<std::mutex> lock(mutex_);

@@ -11,8 +11,10 @@
 
 namespace tcnn_codec {
 
+// In a forked child, which has no threads but the one that forked, that one does all the tasks.
 class ThreadPool {
  public:
+  // Throws std::system_error where so many threads cannot be started.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -26,6 +28,7 @@ class ThreadPool {
 
  private:
   void work(int thread);
+  void stop();
   void take_tasks(int thread);
 
   const std::function<void(int64_t, int)>* task_ = nullptr;
@@ -37,6 +40,7 @@ class ThreadPool {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<std::thread> workers_;
+  const int owner_;  // process that started the workers
 };
 
 }  // namespace tcnn_codec

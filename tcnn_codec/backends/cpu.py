@@ -43,6 +43,11 @@ class CpuBackend:
             self._siren = _cpu.Siren(chosen, threads or usable_cores())
         except ValueError as error:
             raise BackendUnavailable(str(error)) from None
+        except RuntimeError as error:
+            raise CodecError(
+                f"{threads} threads cannot be started ({error}); allowed is what the system gives "
+                "a process; lower --threads"
+            ) from None
 
     @property
     def isa(self) -> str:

@@ -39,8 +39,8 @@ class Source:
 
     `height`, `width` in pixels, upright; `channels` 1, 3 or 4, the same for all frames.
     `time_base` is seconds per pts unit (1 for an image), `frame_rate` the nominal or average
-    frames per second (1 for an image). `frame_count` counts the selected frames; None where it
-    is not known. `notes` has one line for each conversion that loses something.
+    frames per second (1 for an image). `frame_count` counts the selected frames.
+    `notes` has one line for each conversion that loses something.
     """
 
     kind: Kind
@@ -49,7 +49,7 @@ class Source:
     channels: int
     time_base: Fraction
     frame_rate: Fraction
-    frame_count: int | None
+    frame_count: int
     notes: tuple[str, ...]
     read: Callable[[], Generator[Frame, None, None]] = field(repr=False)
     _live: list[Generator[Frame, None, None]] = field(default_factory=list, repr=False)
