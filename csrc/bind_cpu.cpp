@@ -48,8 +48,9 @@ SirenShape make_shape(int axes, int features, int hidden_layers, int width, int 
   check_range("features", features, 1, 1 << 10);
   check_range("hidden_layers", hidden_layers, 0, 1 << 10);
   check_range("width", width, 1, 128);
-  check_range("out_channels", out_channels, 1, 4);
-  if (out_channels == 2) throw py::value_error("out_channels is 2; allowed are 1, 3 and 4");
+  if (out_channels != 1 && out_channels != 3 && out_channels != 4)
+    throw py::value_error("out_channels is " + std::to_string(out_channels) +
+                          "; allowed are 1, 3 and 4");
   return {axes, features, hidden_layers, width, out_channels, w0};
 }
 

@@ -14,8 +14,6 @@ MAX_STEPS = 10_000_000
 MAX_CHUNK_FRAMES = 4096
 MAX_THREADS = 1024
 BACKENDS = ("auto", "torch", "cpu")
-
-
 #: Optimiser steps of each preset.
 PRESETS = {"fast": 500, "balanced": 2000, "best": 12000}
 

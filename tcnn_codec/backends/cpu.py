@@ -39,13 +39,14 @@ class CpuBackend:
                 f"--threads is {threads}; allowed are 0 to {MAX_THREADS}; 0 takes every core"
             )
         chosen = isa or os.environ.get(ISA_VARIABLE, "") or _cpu.available_isas()[0]
+        count = threads or usable_cores()
         try:
-            self._siren = _cpu.Siren(chosen, threads or usable_cores())
+            self._siren = _cpu.Siren(chosen, count)
         except ValueError as error:
             raise BackendUnavailable(str(error)) from None
         except RuntimeError as error:
             raise CodecError(
-                f"{threads} threads cannot be started ({error}); allowed is what the system gives "
+                f"{count} threads cannot be started ({error}); allowed is what the system gives "
                 "a process; lower --threads"
             ) from None
 
@@ -69,6 +70,7 @@ class CpuBackend:
 
     def _fill(self, spec: SirenSpec, params: F32, grid: Grid, out: F32 | U8) -> None:
         """Evaluate into out, band after band, so that an interrupt need not wait for the whole."""
+        shape = _shape(spec)
         x, y, *t = _encodings(spec, grid)
         rows = max(1, min(grid.height, PIXELS_PER_CALL // grid.width))
         frames = max(1, PIXELS_PER_CALL // (grid.width * grid.height))
@@ -76,8 +78,7 @@ class CpuBackend:
             times = [axis[frame : frame + frames] for axis in t]
             for row in range(0, grid.height, rows):
                 band = out[frame : frame + frames, row : row + rows]
-                encodings = [x, y[row : row + rows], *times]
-                self._siren.evaluate(_shape(spec), params, encodings, band)
+                self._siren.evaluate(shape, params, [x, y[row : row + rows], *times], band)
 
     def loss_and_grad(
         self, spec: SirenSpec, params: F32, grid: Grid, target: Target, indices: U32 | None = None
