@@ -1,164 +1,198 @@
-"""Time of one training step (forward, loss, backward) of a 768x512 image, against PyTorch.
+"""Time of a training step, and of decoding, of a 768x512 image, against PyTorch in the same run.
 
 python bench/kernels.py [--quick] [--threads N] [--rounds N] [--json FILE]
 
-The reference is PyTorch eager with the positional encoding computed beforehand; the cpu backend
-builds its encoding tables inside the timed step. Contestants take turns in every round; times
-are medians, spread is (slowest - fastest) / median. "of peak" sets the multiplications of the
-hidden and output layers alone against what the machine's registers do in the same run.
+A step is forward, loss and backward over every pixel. PyTorch, eager and compiled, has its
+positional encoding computed beforehand; the cpu backend builds its tables inside the step.
+
+of peak     multiply-adds of hidden and output layers, against what the registers alone do in the
+            same run at that precision
+hidden      the same for the hidden layers alone, sines and all: the step's time less that of the
+            network without them
+fit         one step of fitting as encode does it, batch and optimiser included: its time over
+            that of the batch's share of a full step
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
+from common import Table, Timing, begin, in_turns, parser, ratio, write
+from paper import PaperFit
 
 from tcnn_codec import _cpu
-from tcnn_codec.backends.cpu import CpuBackend, usable_cores
-from tcnn_codec.backends.reference import forward
-from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis, initialise
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from cases import CASES
+from tcnn_codec.backends.base import U8, Batches
+from tcnn_codec.backends.cpu import CpuBackend
+from tcnn_codec.fit import BATCH
+from tcnn_codec.optimiser import OptimiserState
+from tcnn_codec.siren import Grid, SirenSpec, initialise
 
 GRID = Grid(width=768, height=512)
-SPECS = {case.spec.width: case.spec for case in CASES if case.name.startswith("paper-")}
-QUICK_WIDTHS = (32, 64)
+PAPER = {f"paper {w}": SirenSpec(width=w) for w in (24, 32, 48, 64, 96, 128)}
+COIN = {
+    f"coin {layers}x{w}": SirenSpec(frequencies=0, hidden_layers=layers - 1, width=w)
+    for layers, w in ((5, 20), (5, 30), (10, 28), (10, 40), (13, 49))
+}
+QUICK = ("paper 32",)
+DECODED = ("paper 32", "paper 64")
+SCALAR = ("paper 32", "paper 64")
+FIT_STEPS = 20
 
 
-def eager_step(spec: SirenSpec, params: F32, target: np.ndarray) -> Callable[[], None]:
-    """One step of PyTorch eager on every pixel of GRID."""
-    x, y = (torch.from_numpy(encode_axis(spec, size)) for size in GRID.axis_sizes(2))
-    shape = (GRID.height, GRID.width, spec.features_per_axis)
-    encoded = torch.cat([x[None].expand(shape), y[:, None].expand(shape)], dim=-1)
-    encoded = encoded.reshape(GRID.pixels, -1).contiguous()
-    wanted = torch.from_numpy(target) * (2 / 255) - 1
-    flat = torch.from_numpy(params.copy()).requires_grad_()
-
-    def step() -> None:
-        flat.grad = None
-        (forward(spec, flat, encoded) - wanted).square().mean().backward()
-
-    return step
+def native_backends(threads: int) -> dict[str, CpuBackend]:
+    found = {isa: CpuBackend(threads, isa) for isa in _cpu.available_isas()}
+    if _cpu.has_bfloat16("avx512"):
+        found["avx512 bfloat16"] = CpuBackend(threads, "avx512", "bfloat16")
+    return found
 
 
-def native_step(
-    spec: SirenSpec, params: F32, target: np.ndarray, isa: str, threads: int
-) -> Callable[[], None]:
-    backend = CpuBackend(threads, isa)
+def random_picture() -> U8:
+    return np.random.default_rng(0).integers(0, 256, (GRID.pixels, 3), dtype=np.uint8)
 
-    def step() -> None:
-        backend.loss_and_grad(spec, params, GRID, target)
 
-    return step
+def full_step(backend: CpuBackend, spec: SirenSpec, target: U8) -> Callable[[], object]:
+    params = initialise(spec, 0)
+    return lambda: backend.loss_and_grad(spec, params, GRID, target)
+
+
+def fit_steps(backend: CpuBackend, spec: SirenSpec, target: U8) -> Callable[[], object]:
+    """FIT_STEPS steps as the encoder takes them."""
+    order = np.random.default_rng(0).permutation(np.arange(GRID.pixels, dtype=np.uint32))
+    starts = tuple((BATCH * i, 1) for i in range(FIT_STEPS))
+    batches, rates = Batches(order, starts, BATCH), np.full(FIT_STEPS, 1e-4, np.float32)
+    state = OptimiserState.start(initialise(spec, 0))
+    return lambda: backend.fit_steps(spec, state, GRID, target, batches, rates)
+
+
+def hidden_multiplications(spec: SirenSpec) -> float:
+    """1e9 multiply-adds of a step's hidden layers, forward and backward."""
+    return 3 * spec.hidden_layers * spec.width**2 * GRID.pixels * 1e-9
 
 
 def multiplications(spec: SirenSpec) -> float:
-    """1e9 fused multiply-adds of a step's products, forward and backward, input layer excluded."""
-    inner = spec.hidden_layers * spec.width**2 + spec.out_channels * spec.width
-    return 3 * inner * GRID.pixels * 1e-9
+    output = 3 * spec.out_channels * spec.width * GRID.pixels * 1e-9
+    return hidden_multiplications(spec) + output
 
 
-def time_in_turns(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    for step in steps.values():
-        step()
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            times[name].append(time.perf_counter() - start)
-    return times
-
-
-def measure(spec: SirenSpec, isas: list[str], threads: int, rounds: int) -> list[dict[str, object]]:
-    params = initialise(spec, 0)
-    rng = np.random.default_rng(0)
-    target = rng.integers(0, 256, (GRID.pixels, 3), dtype=np.uint8)
-    steps = {"torch eager": eager_step(spec, params, target)}
-    steps |= {f"cpu {isa}": native_step(spec, params, target, isa, threads) for isa in isas}
-    peaks = {f"cpu {isa}": _cpu.fma_peak(isa, 0.2) * threads for isa in isas}
-    times = time_in_turns(steps, rounds)
-    eager = statistics.median(times["torch eager"])
-    rows: list[dict[str, object]] = []
-    for name, samples in times.items():
-        median = statistics.median(samples)
-        rows.append(
-            {
-                "width": spec.width,
-                "contestant": name,
-                "milliseconds": 1e3 * median,
-                "spread": (max(samples) - min(samples)) / median,
-                "times_eager": eager / median,
-                "of_peak": multiplications(spec) / median / peaks[name] if name in peaks else None,
-            }
-        )
+def measure_steps(
+    name: str, spec: SirenSpec, backends: dict[str, CpuBackend], rounds: int
+) -> list[dict[str, Any]]:
+    target = random_picture()
+    shallow = SirenSpec(frequencies=spec.frequencies, hidden_layers=0, width=spec.width)
+    eager, compiled = (PaperFit(spec, GRID, target, compiled=c) for c in (False, True))
+    runs: dict[str, Callable[[], object]] = {
+        "torch eager": eager.gradient,
+        "torch compile": compiled.gradient,
+    }
+    for isa, backend in backends.items():
+        runs[isa] = full_step(backend, spec, target)
+        runs[f"{isa} shallow"] = full_step(backend, shallow, target)
+        runs[f"{isa} fit"] = fit_steps(backend, spec, target)
+    times = in_turns(runs, rounds)
+    rows: list[dict[str, Any]] = []
+    for contestant in ("torch eager", "torch compile", *backends):
+        timing = times[contestant]
+        row = {
+            "operation": "step",
+            "network": name,
+            "contestant": contestant,
+            **timing.report(),
+            "spread": timing.spread,
+            "times_eager": ratio(times["torch eager"], timing),
+            "times_compiled": ratio(times["torch compile"], timing),
+        }
+        if contestant in backends:
+            row |= peak_fractions(backends[contestant], spec, times, contestant)
+        rows.append(row)
     return rows
 
 
-def environment(threads: int) -> dict[str, object]:
-    root = Path(__file__).parents[1]
-    commit = subprocess.run(
-        ["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True
-    )
+def peak_fractions(
+    backend: CpuBackend, spec: SirenSpec, times: dict[str, Timing], contestant: str
+) -> dict[str, float]:
+    bfloat16 = backend.precision == "bfloat16"
+    peak = _cpu.fma_peak(backend.isa, 0.2, bfloat16) * backend.threads
+    step = times[contestant].median
+    hidden = step - times[f"{contestant} shallow"].median
+    share = step * BATCH / GRID.pixels
     return {
-        "processor": processor(),
-        "isas": _cpu.available_isas(),
-        "threads": threads,
-        "compiler": _cpu.compiler,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "commit": commit.stdout.strip() or "unknown",
+        "of_peak": multiplications(spec) / step / peak,
+        "hidden_of_peak": hidden_multiplications(spec) / hidden / peak,
+        "fit_step_milliseconds": 1e3 * times[f"{contestant} fit"].median / FIT_STEPS,
+        "fit_step_over_share": times[f"{contestant} fit"].median / FIT_STEPS / share,
     }
 
 
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        fields = dict(line.split(":", 1) for line in lines if ":" in line)
-        found = {name.strip(): value.strip() for name, value in fields.items()}
-        names = ("model name", "cpu family", "model")
-        return f"{found[names[0]]} (family {found[names[1]]}, model {found[names[2]]})"
-    except (OSError, KeyError):
-        return platform.processor() or platform.machine()
+def measure_decoding(isas: list[str], threads: int, rounds: int) -> list[dict[str, Any]]:
+    runs: dict[tuple[str, str, int], Callable[[], object]] = {}
+    for name in DECODED:
+        params = initialise(PAPER[name], 0)
+        for isa in isas:
+            for count in sorted({1, threads}):
+                backend = CpuBackend(count, isa)
+                runs[name, isa, count] = lambda b=backend, n=name, p=params: b.render(
+                    PAPER[n], p, GRID
+                )
+    times = in_turns({str(key): run for key, run in runs.items()}, rounds)
+    return [
+        {
+            "operation": "decode",
+            "network": name,
+            "contestant": isa,
+            "threads": count,
+            **times[str((name, isa, count))].report(),
+            "spread": times[str((name, isa, count))].spread,
+        }
+        for name, isa, count in runs
+    ]
+
+
+def percent(row: dict[str, Any], key: str) -> str:
+    return f"{row[key]:.0%}" if key in row else ""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="widths 32 and 64, three rounds")
-    parser.add_argument("--threads", type=int, default=usable_cores())
-    parser.add_argument("--rounds", type=int, default=0, help="default 9, or 3 with --quick")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    facts = environment(options.threads)
-    print("  ".join(f"{name}: {value}" for name, value in facts.items()))
-    widths = QUICK_WIDTHS if options.quick else sorted(SPECS)
-    rounds = options.rounds or (3 if options.quick else 9)
-    isas = [isa for isa in _cpu.available_isas() if isa != "scalar" or not options.quick]
-    print(f"\n{'width':>5}  {'contestant':12}{'ms':>9}{'spread':>8}{'x eager':>9}{'of peak':>9}")
-    rows = []
-    for width in widths:
-        for row in measure(SPECS[width], isas, options.threads, rounds):
+    made = parser(__doc__, quick="width 32 only, three rounds")
+    made.add_argument("--rounds", type=int, default=0, help="default 7, or 3 with --quick")
+    options: argparse.Namespace = made.parse_args()
+    facts = begin(options)
+    rounds = options.rounds or (3 if options.quick else 7)
+    every = native_backends(options.threads)
+    vector = {name: backend for name, backend in every.items() if name != "scalar"} or every
+    rows: list[dict[str, Any]] = []
+    table = Table("step", "ms", "spread", "x eager", "x compile", "of peak", "hidden", "fit")
+    for name, spec in (PAPER | COIN).items():
+        if options.quick and name not in QUICK:
+            continue
+        backends = every if name in SCALAR and not options.quick else vector
+        for row in measure_steps(name, spec, backends, rounds):
             rows.append(row)
-            peak = "" if row["of_peak"] is None else f"{row['of_peak']:.0%}"
-            print(
-                f"{row['width']:5}  {row['contestant']:12}{row['milliseconds']:9.1f}"
-                f"{row['spread']:8.0%}{row['times_eager']:9.1f}{peak:>9}",
-                flush=True,
+            over = row.get("fit_step_over_share")
+            table.row(
+                f"{name}  {row['contestant']}",
+                f"{row['milliseconds']:.1f}",
+                f"{row['spread']:.0%}",
+                f"{row['times_eager']:.1f}",
+                f"{row['times_compiled']:.1f}",
+                percent(row, "of_peak"),
+                percent(row, "hidden_of_peak"),
+                f"{over:.2f}" if over else "",
             )
-    if options.json:
-        options.json.write_text(json.dumps({"environment": facts, "rows": rows}, indent=1) + "\n")
+    print()
+    table = Table("decode", "threads", "ms", "spread")
+    isas = [isa for isa in _cpu.available_isas() if isa != "scalar" or not options.quick]
+    for row in measure_decoding(isas, options.threads, 3 * rounds):
+        rows.append(row)
+        table.row(
+            f"{row['network']}  {row['contestant']}",
+            row["threads"],
+            f"{row['milliseconds']:.1f}",
+            f"{row['spread']:.0%}",
+        )
+    write(options.json, facts, rows)
 
 
 if __name__ == "__main__":

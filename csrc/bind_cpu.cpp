@@ -129,19 +129,21 @@ double loss_and_grad(Siren& siren, const SirenShape& shape, const py::buffer& pa
 
 void fit_steps(Siren& siren, const SirenShape& shape, const py::buffer& params,
                const py::buffer& mean, const py::buffer& variance, int64_t step, float beta1,
-               float beta2, float epsilon, const std::vector<py::buffer>& encodings,
+               float beta2, float epsilon, float momentum,
+               const std::vector<py::buffer>& encodings,
                const py::buffer& target, const std::optional<py::buffer>& pixel_order,
                const std::vector<std::pair<int64_t, int64_t>>& starts_and_strides, int64_t count,
                const py::buffer& learning_rates, const py::buffer& losses) {
   const EncodedGrid grid = make_grid(shape, encodings);
   const int64_t parameters = shape.parameter_count();
-  Adam adam{checked<float>(params, "params", parameters, true),
+  Optimiser state{checked<float>(params, "params", parameters, true),
             checked<float>(mean, "mean", parameters, true),
             checked<float>(variance, "variance", parameters, true),
             step,
             beta1,
             beta2,
-            epsilon};
+            epsilon,
+            momentum};
   const Target wanted = make_target(shape, grid, target);
   const Order order(grid, pixel_order);
   std::vector<Batch> batches;
@@ -151,7 +153,7 @@ void fit_steps(Siren& siren, const SirenShape& shape, const py::buffer& params,
   const float* rates = checked<float>(learning_rates, "learning_rates", steps, false);
   double* found = checked<double>(losses, "losses", steps, true);
   const py::gil_scoped_release release;
-  siren.fit_steps(shape, adam, grid, wanted, batches, rates, found);
+  siren.fit_steps(shape, state, grid, wanted, batches, rates, found);
 }
 
 }  // namespace
@@ -161,9 +163,11 @@ PYBIND11_MODULE(_cpu, module) {
   module.attr("compiler") = TCNN_CODEC_COMPILER;
   module.def("available_isas", &available_isas,
              "Instruction sets of this build that this machine runs, best first.");
-  module.def("fma_peak", &fma_peak, py::arg("isa"), py::arg("seconds"),
+  module.def("has_bfloat16", &has_bfloat16, py::arg("isa"),
+             "Whether this machine can train in bfloat16 with that instruction set.");
+  module.def("fma_peak", &fma_peak, py::arg("isa"), py::arg("seconds"), py::arg("bfloat16"),
              py::call_guard<py::gil_scoped_release>(),
-             "1e9 fused multiply-adds per second of one thread, from registers alone.");
+             "1e9 multiply-adds per second of one thread, from registers alone.");
 
   py::class_<SirenShape>(module, "SirenShape")
       .def(py::init(&make_shape), py::kw_only(), py::arg("axes"), py::arg("features"),
@@ -171,13 +175,14 @@ PYBIND11_MODULE(_cpu, module) {
       .def_property_readonly("parameter_count", &SirenShape::parameter_count);
 
   py::class_<Siren>(module, "Siren")
-      .def(py::init([](const std::string& isa, int threads) {
+      .def(py::init([](const std::string& isa, int threads, bool bfloat16) {
              check_range("threads", threads, 1, 1024);
-             return std::make_unique<Siren>(isa, threads);
+             return std::make_unique<Siren>(isa, threads, bfloat16);
            }),
-           py::arg("isa"), py::arg("threads"))
+           py::arg("isa"), py::arg("threads"), py::arg("bfloat16"))
       .def_property_readonly("isa", &Siren::isa)
       .def_property_readonly("threads", &Siren::threads)
+      .def_property_readonly("bfloat16", &Siren::bfloat16)
       .def("evaluate", &evaluate, py::arg("shape"), py::arg("params"), py::arg("encodings"),
            py::arg("out"), "Fills out [pixels, out_channels], float32 or uint8.")
       .def("loss_and_grad", &loss_and_grad, py::arg("shape"), py::arg("params"),
@@ -185,9 +190,9 @@ PYBIND11_MODULE(_cpu, module) {
            "Fills gradient; returns the mean squared error over indices (None: all pixels).")
       .def("fit_steps", &fit_steps, py::arg("shape"), py::arg("params"), py::arg("mean"),
            py::arg("variance"), py::arg("step"), py::arg("beta1"), py::arg("beta2"),
-           py::arg("epsilon"), py::arg("encodings"), py::arg("target"), py::arg("order"),
+           py::arg("epsilon"), py::arg("momentum"), py::arg("encodings"), py::arg("target"), py::arg("order"),
            py::arg("starts_and_strides"), py::arg("count"), py::arg("learning_rates"),
            py::arg("losses"),
-           "One Adam step per (start, stride): the batch order[(start + stride * i) % size] for "
+           "One step of the optimiser per (start, stride): the batch order[(start + stride * i) % size] for "
            "i < count. Changes params, mean and variance; fills losses, float64 [steps].");
 }

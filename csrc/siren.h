@@ -50,29 +50,36 @@ struct Batch {
   int64_t count = 0;
 };
 
-// Adam (Kingma & Ba, arXiv 1412.6980, algorithm 1) over the flat parameter vector.
-struct Adam {
+// State of the optimiser, each [parameter_count]: Muon (Jordan et al., 2024) on weights, Adam
+// (Kingma & Ba, arXiv 1412.6980) on biases.
+struct Optimiser {
   float* params;
-  float* mean;      // first moment
-  float* variance;  // second moment
+  float* mean;      // Adam's first moment, Muon's momentum
+  float* variance;  // Adam's second moment; unused by Muon
   int64_t step;     // steps done so far
-  float beta1, beta2, epsilon;
+  float beta1, beta2, epsilon;  // Adam's
+  float momentum;               // Muon's
 };
 
 // Instruction sets this build and this machine both have, best first.
 std::vector<std::string> available_isas();
 
+// Whether training in bfloat16 is available on one of them.
+bool has_bfloat16(const std::string& isa);
+
 // One instruction set, one set of threads, one workspace that is reused from call to call.
 // Results do not depend on the number of threads. Calls from several threads wait for each other.
 class Siren {
  public:
-  // isa: one of available_isas(); throws std::invalid_argument for any other, std::system_error
-  // where so many threads cannot be started.
-  Siren(const std::string& isa, int threads);
+  // isa: one of available_isas(). bfloat16: training rounds the operands of products between
+  // layers to bfloat16, summed in float32; only for isas that can. Throws std::invalid_argument
+  // for what this machine lacks, std::system_error where so many threads cannot be started.
+  Siren(const std::string& isa, int threads, bool bfloat16);
   ~Siren();
 
   const std::string& isa() const;
   int threads() const;
+  bool bfloat16() const;
 
   // Network output at every grid point, [pixels, out_channels]: as it is, or as 8-bit pixels
   // clamp(round((y + 1) * 127.5), 0, 255).
@@ -84,8 +91,8 @@ class Siren {
   double loss_and_grad(const SirenShape& shape, const float* params, const EncodedGrid& grid,
                        const Target& target, const Batch& batch, float* gradient);
 
-  // One loss_and_grad and one Adam step per batch; losses [batches] are those before each step.
-  void fit_steps(const SirenShape& shape, Adam& adam, const EncodedGrid& grid, const Target& target,
+  // One loss_and_grad and one step of the optimiser per batch; losses [batches] are those before each step.
+  void fit_steps(const SirenShape& shape, Optimiser& state, const EncodedGrid& grid, const Target& target,
                  const std::vector<Batch>& batches, const float* learning_rates, double* losses);
 
  private:
@@ -93,8 +100,8 @@ class Siren {
   std::unique_ptr<Engine> engine_;
 };
 
-// Fused multiply-adds per second of one thread, in units of 1e9, from registers alone: what the
-// kernels are measured against.
-double fma_peak(const std::string& isa, double seconds);
+// Multiply-adds per second of one thread, in units of 1e9, from registers alone: what the kernels
+// are measured against. bfloat16: those of pairs; only where has_bfloat16.
+double fma_peak(const std::string& isa, double seconds, bool bfloat16);
 
 }  // namespace tcnn_codec

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tcnn_codec import __version__
-from tcnn_codec.config import BACKENDS, MAX_BITS, MAX_THREADS, MIN_BITS, PRESETS, EncodeConfig
+from tcnn_codec.config import (
+    BACKENDS,
+    MAX_BITS,
+    MAX_THREADS,
+    MIN_BITS,
+    PRECISIONS,
+    PRESETS,
+    EncodeConfig,
+)
 from tcnn_codec.container import DEFAULT_MAX_PIXELS
 from tcnn_codec.errors import CodecError
 from tcnn_codec.siren import MAX_FREQUENCIES, MAX_HIDDEN_LAYERS, MAX_WIDTH
@@ -97,6 +105,12 @@ def _add_encode(commands: Any) -> None:
     )
     command.add_argument(
         "--backend", default=default.backend, help=f"{', '.join(BACKENDS)} (default auto)"
+    )
+    command.add_argument(
+        "--precision",
+        default=default.precision,
+        help=f"{', '.join(PRECISIONS)}: of the products in fitting (default auto: bfloat16 where "
+        "the processor has it)",
     )
     _add_frames(command)
     _add_max_pixels(command)
@@ -244,7 +258,7 @@ def _encode(options: argparse.Namespace) -> None:
             f"{options.output}: {report['bytes']} bytes, {report['bits_per_pixel']:.4f} bpp, "
             f"{_decibels(encoded.psnr_db)}, {_plural(encoded.info.frames, 'frame')} in "
             f"{_plural(encoded.info.chunk_count, 'chunk')}, {encoded.encode_seconds:.2f} s "
-            f"on {encoded.backend} ({encoded.isa})"
+            f"on {encoded.backend} ({encoded.isa}, {encoded.precision})"
         )
 
 

@@ -14,6 +14,7 @@ MAX_STEPS = 10_000_000
 MAX_CHUNK_FRAMES = 4096
 MAX_THREADS = 1024
 BACKENDS = ("auto", "torch", "cpu")
+PRECISIONS = ("auto", "float32", "bfloat16")
 #: Optimiser steps of each preset.
 PRESETS = {"fast": 500, "balanced": 2000, "best": 12000}
 
@@ -25,8 +26,10 @@ class EncodeConfig:
     width: neurons of a hidden layer, 1 to 128. hidden_layers: 0 to 32. frequencies: encoding
     octaves per axis, 0 to 32; None takes 16, or 12 where no side is above 256 pixels.
     preset: fast, balanced or best; steps overrides its number of steps. bits: 4 to 12 a weight
-    before entropy coding. chunk_frames: frames of a video that share a network. threads: 0 takes
-    every core. seed: same seed, machine and instruction set, same bytes.
+    before entropy coding. chunk_frames: frames of a video that share a network. precision: of the
+    products in fitting, float32, bfloat16, or auto for bfloat16 where the processor has it; decoded
+    pixels are float32 always. threads: 0 takes every core. seed: same seed, machine and instruction
+    set, same bytes.
     """
 
     width: int = 32
@@ -37,6 +40,7 @@ class EncodeConfig:
     bits: int = 7
     chunk_frames: int = 25
     backend: str = "auto"
+    precision: str = "auto"
     threads: int = 0
     seed: int = 0
 
@@ -59,7 +63,11 @@ class EncodeConfig:
             if type(value) is not int or not least <= value <= most:
                 option = "--" + name.replace("_", "-")
                 raise CodecError(f"{option} is {value}; allowed are {least} to {most}; {remedy}")
-        for name, allowed in (("preset", tuple(PRESETS)), ("backend", BACKENDS)):
+        for name, allowed in (
+            ("preset", tuple(PRESETS)),
+            ("backend", BACKENDS),
+            ("precision", PRECISIONS),
+        ):
             if (value := getattr(self, name)) not in allowed:
                 raise CodecError(
                     f"--{name} is '{value}'; allowed are {', '.join(allowed)}; "

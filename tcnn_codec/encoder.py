@@ -46,6 +46,7 @@ class Encoded:
     fit_steps: int
     backend: str
     isa: str
+    precision: str
     notes: tuple[str, ...]
 
     @property
@@ -62,6 +63,7 @@ class Encoded:
             "fit_steps": self.fit_steps,
             "backend": self.backend,
             "isa": self.isa,
+            "precision": self.precision,
             "hidden_width": self.info.spec.width,
             "chunks": self.info.chunk_count,
             "frames": self.info.frames,
@@ -108,7 +110,7 @@ def encode_source(
 ) -> Encoded:
     """Encode every frame of an opened source; holds one chunk at a time. Raises CodecError."""
     start = time.perf_counter()
-    backend = backends.create(config.backend, config.threads)
+    backend = backends.create(config.backend, config.threads, config.precision)
     chunk_frames = config.chunk_frames if source.kind == "video" else 1
     chunk_frames = min(chunk_frames, source.frame_count)
     held = source.height * source.width * chunk_frames
@@ -165,6 +167,7 @@ def encode_source(
         fit_steps=config.fit_steps,
         backend=backend.name,
         isa=backend.isa,
+        precision=backend.precision,
         notes=source.notes,
     )
 

@@ -1,4 +1,4 @@
-"""Fits a SIREN to one chunk: Adam over random pixel batches, warm-up and cosine decay."""
+"""Fits a SIREN to one chunk: Muon over random pixel batches, warm-up and cosine decay."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from tcnn_codec.backends.base import U8, AdamState, Backend, Batches
+from tcnn_codec.backends.base import U8, Backend, Batches
 from tcnn_codec.errors import CodecError
+from tcnn_codec.optimiser import OptimiserState
 from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
 
-#: Called with (steps done, PSNR in dB over the last batches).
+#: Called with (steps done, PSNR in dB over the last REPORTED_STEPS batches).
 Progress = Callable[[int, float], None]
 
-# An eighth of the pixels fits as well per step as all of them; bounds keep gradients quiet on
-# small chunks and steps short on large ones.
-BATCH_SHARE = 8
-LEAST_BATCH, MOST_BATCH = 8192, 65536
+# For a given number of pixels visited, small batches and many steps fit best, until what a step
+# costs beside its pixels shows (docs/results.md).
+BATCH = 8192
 # Steps of one call into the backend, between two reports; fewer where steps are long, since
 # nothing interrupts a call. In multiplications, a few tenths of a second.
-MOST_STEPS_PER_CALL = 50
+MOST_STEPS_PER_CALL = 200
 MULTIPLICATIONS_PER_CALL = 4e10
-LEARNING_RATE = 2e-3
+REPORTED_STEPS = 20
+LEARNING_RATE = 3e-3
 WARM_UP_SHARE, MOST_WARM_UP = 0.1, 100
 
 
@@ -43,7 +44,7 @@ def fit(
     loss stops being finite.
     """
     rng = np.random.Generator(np.random.PCG64([seed, 1]))
-    state = AdamState.start(initialise(spec, seed))
+    state = OptimiserState.start(initialise(spec, seed))
     rates = learning_rates(steps, peak_learning_rate(spec))
     done = 0
     for batches in draw_batches(rng, grid.pixels, steps, steps_per_call(spec, grid.pixels)):
@@ -57,13 +58,17 @@ def fit(
                 "it must stay finite; choose another --seed or a smaller --width"
             )
         if progress is not None:
-            progress(done, psnr_of_loss(loss))
+            progress(done, psnr_of_loss(float(losses[-REPORTED_STEPS:].mean())))
     return state.params
 
 
 def peak_learning_rate(spec: SirenSpec) -> float:
-    """The schedule's peak. Networks of more than six hidden layers collapse unless it is lower."""
-    return LEARNING_RATE * min(1.0, 6 / max(1, spec.hidden_layers))
+    """The schedule's peak: LEARNING_RATE for the paper's network of width 32.
+
+    Muon's updates have spectral norm 1, so the phases of a layer move with the norm of its input,
+    sqrt(width); wide networks and those of more than six hidden layers collapse unless it is less.
+    """
+    return LEARNING_RATE * math.sqrt(32 / spec.width) * min(1.0, 6 / max(1, spec.hidden_layers))
 
 
 def learning_rates(steps: int, peak: float) -> F32:
@@ -77,7 +82,7 @@ def learning_rates(steps: int, peak: float) -> F32:
 
 def batch_size(pixels: int) -> int:
     """Pixels of one batch."""
-    return min(pixels, max(LEAST_BATCH, min(MOST_BATCH, -(-pixels // BATCH_SHARE))))
+    return min(pixels, BATCH)
 
 
 def steps_per_call(spec: SirenSpec, pixels: int) -> int:

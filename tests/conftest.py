@@ -9,7 +9,7 @@ import pytest
 
 #: Comma-separated names, such as avx512: a test that would skip for want of one fails instead.
 REQUIRE_VARIABLE = "TCNN_CODEC_REQUIRE"
-KNOWN = ("avx512", "avx2", "scalar")
+KNOWN = ("avx512", "bfloat16", "avx2", "scalar")
 
 
 @pytest.fixture(scope="session")

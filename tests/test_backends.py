@@ -21,10 +21,11 @@ from cases import CASES, Case
 from numpy.typing import NDArray
 
 from tcnn_codec import _cpu, backends
-from tcnn_codec.backends.base import AdamState, Backend, Batches, adam_step
+from tcnn_codec.backends.base import Backend, Batches
 from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.backends.reference import ReferenceBackend
 from tcnn_codec.errors import BackendUnavailable, CodecError
+from tcnn_codec.optimiser import OptimiserState, optimise
 from tcnn_codec.siren import Grid, SirenSpec, encode_axis, initialise
 
 ISAS = ("avx512", "avx2", "scalar")
@@ -36,6 +37,16 @@ by_name = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASE
 
 @pytest.fixture(scope="module", params=ISAS)
 def native(request: pytest.FixtureRequest, need: Callable[[str, bool], None]) -> CpuBackend:
+    need(request.param, request.param in _cpu.available_isas())
+    return CpuBackend(threads=2, isa=request.param)
+
+
+@pytest.fixture(scope="module", params=[*ISAS, "bfloat16"])
+def trainer(request: pytest.FixtureRequest, need: Callable[[str, bool], None]) -> CpuBackend:
+    """Every way to train: those of `native`, and products in bfloat16."""
+    if request.param == "bfloat16":
+        need("bfloat16", _cpu.has_bfloat16("avx512"))
+        return CpuBackend(threads=2, isa="avx512", precision="bfloat16")
     need(request.param, request.param in _cpu.available_isas())
     return CpuBackend(threads=2, isa=request.param)
 
@@ -98,14 +109,14 @@ STEPS = 10
 
 
 def trajectory(backend: Backend, case: Case, seed: int) -> tuple[NDArray, NDArray]:
-    """Losses of ten Adam steps over overlapping batches, and how the parameters moved."""
+    """Losses of ten steps over overlapping batches, and how the parameters moved."""
     params = case.params(seed)
     rng = np.random.default_rng(seed)
     pixels = case.grid.pixels
     order = rng.permutation(np.arange(pixels, dtype=np.uint32))
     starts = tuple((7 * step % pixels, 1) for step in range(STEPS))
     batches = Batches(order, starts, max(1, pixels // 2))
-    state = AdamState.start(params)
+    state = OptimiserState.start(params)
     rates = np.full(STEPS, 1e-4, np.float32)
     losses = backend.fit_steps(case.spec, state, case.grid, case.target(seed), batches, rates)
     assert state.step == STEPS
@@ -144,7 +155,7 @@ def test_fused_steps_equal_single_steps(native: CpuBackend) -> None:
     order = np.random.default_rng(0).permutation(np.arange(case.grid.pixels, dtype=np.uint32))
     batches = Batches(order, ((5, 3), (900, 1072), (0, 1)), 700)
     rates = np.array([1e-3, 2e-3, 5e-4], np.float32)
-    fused, plain = AdamState.start(case.params(0)), AdamState.start(case.params(0))
+    fused, plain = OptimiserState.start(case.params(0)), OptimiserState.start(case.params(0))
     target = case.target(0)
     losses = native.fit_steps(case.spec, fused, case.grid, target, batches, rates)
     for step, rate in enumerate(rates):
@@ -152,24 +163,24 @@ def test_fused_steps_equal_single_steps(native: CpuBackend) -> None:
             case.spec, plain.params, case.grid, target, batches.indices(step)
         )
         assert losses[step] == pytest.approx(loss, rel=1e-6)
-        adam_step(plain, grad, float(rate))
+        optimise(case.spec, plain, grad, float(rate))
     assert relative(fused.params, plain.params) < 1e-6
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
 @pytest.mark.parametrize("name", ["paper-64-batch", "many-slices", "video", "one-pixel"])
-def test_threads_change_no_bit(native: CpuBackend, name: str, threads: int) -> None:
+def test_threads_change_no_bit(trainer: CpuBackend, name: str, threads: int) -> None:
     case = next(case for case in CASES if case.name == name)
-    other = CpuBackend(threads=threads, isa=native.isa)
+    other = CpuBackend(threads=threads, isa=trainer.isa, precision=trainer.precision)
     assert other.threads == threads
     for compute in (compute_output, compute_gradient):
-        assert np.array_equal(compute(native, case, 1), compute(other, case, 1))
-    assert np.array_equal(trajectory(native, case, 1)[1], trajectory(other, case, 1)[1])
+        assert np.array_equal(compute(trainer, case, 1), compute(other, case, 1))
+    assert np.array_equal(trajectory(trainer, case, 1)[1], trajectory(other, case, 1)[1])
 
 
 @by_name
-def test_nothing_outside_the_outputs_is_written(native: CpuBackend, case: Case) -> None:
-    """Guard values on both sides of every array that the native code fills."""
+def test_nothing_outside_the_outputs_is_written(trainer: CpuBackend, case: Case) -> None:
+    """Guard values on both sides of every array that the trainer code fills."""
     spec, grid = case.spec, case.grid
     shape = _cpu.SirenShape(
         axes=spec.axes,
@@ -180,7 +191,7 @@ def test_nothing_outside_the_outputs_is_written(native: CpuBackend, case: Case) 
         w0=spec.w0,
     )
     encodings = [encode_axis(spec, size) for size in grid.axis_sizes(spec.axes)]
-    siren = _cpu.Siren(native.isa, 2)
+    siren = _cpu.Siren(trainer.isa, 2, trainer.precision == "bfloat16")
     params, target = case.params(0), case.target(0)
     for dtype in (np.float32, np.uint8):
         guarded, view = guard(grid.pixels * spec.out_channels, dtype)
@@ -233,39 +244,25 @@ def test_render_clips(native: CpuBackend) -> None:
     assert native.render(spec, params, Grid(3, 2)).reshape(-1, 3).tolist() == [[0, 128, 255]] * 6
 
 
-def test_float_targets_are_taken_as_they_are(native: CpuBackend) -> None:
+def test_float_targets_are_taken_as_they_are(trainer: CpuBackend) -> None:
     case = CASES[0]
     target = case.target(0)
     as_float = (target * np.float32(2 / 255) - 1).astype(np.float32)
     arguments = case.spec, case.params(0), case.grid
-    loss, grad = native.loss_and_grad(*arguments, target)
-    float_loss, float_grad = native.loss_and_grad(*arguments, as_float)
+    loss, grad = trainer.loss_and_grad(*arguments, target)
+    float_loss, float_grad = trainer.loss_and_grad(*arguments, as_float)
     assert float_loss == pytest.approx(loss, rel=1e-6)
     assert relative(float_grad, grad.astype(np.float64)) < 1e-6
 
 
-def test_all_pixels_and_their_indices_are_one_batch(native: CpuBackend) -> None:
+def test_all_pixels_and_their_indices_are_one_batch(trainer: CpuBackend) -> None:
     case = CASES[0]
     arguments = case.spec, case.params(0), case.grid, case.target(0)
     everything = np.arange(case.grid.pixels, dtype=np.uint32)
-    loss, grad = native.loss_and_grad(*arguments)
-    listed_loss, listed_grad = native.loss_and_grad(*arguments, everything)
+    loss, grad = trainer.loss_and_grad(*arguments)
+    listed_loss, listed_grad = trainer.loss_and_grad(*arguments, everything)
     assert loss == listed_loss
     assert np.array_equal(grad, listed_grad)
-
-
-def test_adam_is_torch_adam() -> None:
-    rng = np.random.default_rng(0)
-    start = rng.normal(size=50).astype(np.float32)
-    state = AdamState.start(start)
-    params = torch.nn.Parameter(torch.from_numpy(start.copy()))
-    optimiser = torch.optim.Adam([params], lr=1e-2)
-    for _ in range(20):
-        grad = rng.normal(size=50).astype(np.float32)
-        adam_step(state, grad, 1e-2)
-        params.grad = torch.from_numpy(grad)
-        optimiser.step()
-    assert np.allclose(state.params, params.detach().numpy(), rtol=0, atol=2e-6)
 
 
 def test_forced_isa(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from tcnn_codec.quantise import dequantise
 PHOTO = ROOT / "demo" / "photo.png"
 ENCODE_KEYS = {
     *("bytes", "bits_per_pixel", "psnr_db", "encode_seconds", "fit_steps", "backend", "isa"),
+    "precision",
     *("hidden_width", "chunks", "frames", "height", "width"),
 }
 EVAL_KEYS = {"psnr_db", "ms_ssim", "bits_per_pixel", "bytes"}
@@ -64,13 +65,13 @@ def small(tmp_path: Path) -> Path:
 
 def test_photo_from_encode_to_eval(tmp_path: Path) -> None:
     stream, png, plot = (tmp_path / name for name in ("p.tcnn", "p.png", "plot.png"))
-    made = report("encode", PHOTO, stream, "--width", 16, "--steps", 60)
+    made = report("encode", PHOTO, stream, "--width", 16, "--steps", 300)
     size = stream.stat().st_size
     assert set(made) == ENCODE_KEYS
     assert (made["bytes"], made["bits_per_pixel"]) == (size, 8 * size / (384 * 256))
     shape = (made["height"], made["width"], made["frames"], made["chunks"], made["hidden_width"])
     assert shape == (256, 384, 1, 1, 16)
-    assert (made["fit_steps"], made["backend"]) == (60, "cpu")
+    assert (made["fit_steps"], made["backend"]) == (300, "cpu")
     assert made["isa"] in ("avx512", "avx2", "scalar")
     assert made["encode_seconds"] > 0
 
@@ -307,11 +308,11 @@ def test_progress_in_a_log_is_plain_lines(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "LOG_SECONDS", 0)
-    options = ("--width", 8, "--steps", 60, "--chunk-frames", 6, "--json")
+    options = ("--width", 8, "--steps", 250, "--chunk-frames", 6, "--json")
     made = call("encode", clip, tmp_path / "c.tcnn", *options)
     lines = made.err.splitlines()
     assert [line.split("  ")[:2] for line in lines] == [
-        [f"chunk {chunk}/2", f"step {step}/60"] for chunk in (1, 2) for step in (50, 60)
+        [f"chunk {chunk}/2", f"step {step}/250"] for chunk in (1, 2) for step in (200, 250)
     ]
     assert all(" dB  ETA " in line for line in lines)
     assert lines[-1].endswith("ETA 0 s")
@@ -324,12 +325,12 @@ def test_progress_on_a_terminal_is_one_line_and_wiped(
 ) -> None:
     monkeypatch.setattr(progress, "TERMINAL_SECONDS", 0)
     screen = Terminal()
-    options = ("--width", 8, "--steps", 120)
+    options = ("--width", 8, "--steps", 450)
     assert call("encode", small, small.with_suffix(".tcnn"), *options, err=screen).status == 0
     assert "\n" not in screen.getvalue()
     drawn = screen.getvalue().split("\r")
     assert [text.split("  ")[0] for text in drawn[1:4]] == [
-        f"step {step}/120" for step in (50, 100, 120)
+        f"step {step}/450" for step in (200, 400, 450)
     ]
     assert screen.shown() == [""]
 

@@ -18,6 +18,7 @@ FLOW = (
     "siren",
     "config",
     "_cpu",
+    "optimiser",
     "backends",
     "io",
     "chunks",
@@ -36,7 +37,7 @@ FLOW = (
 )
 #: Stages know no other stage: only the orchestration at the end of the list does.
 STAGES = ("io", "chunks", "metrics", "fit", "quantise", "entropy", "container")
-SHARED = ("errors", "siren", "config", "backends", "_cpu")
+SHARED = ("errors", "siren", "config", "optimiser", "backends", "_cpu")
 #: What one stage takes from another because it is the type they hand over.
 HANDED_OVER = {("entropy", "quantise")}
 #: What decoding must never load.

@@ -5,14 +5,20 @@
 namespace tcnn_codec {
 namespace {
 
+#ifdef TCNN_CODEC_X86
+// These builtins also ask the operating system (XGETBV) whether it saves the registers.
+bool has_avx512() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+}
+#endif
+
 std::vector<const KernelTable*> supported() {
   std::vector<const KernelTable*> found;
 #ifdef TCNN_CODEC_X86
-  // These builtins also ask the operating system (XGETBV) whether it saves the registers.
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
-    found.push_back(&avx512_kernels());
+  if (has_avx512()) found.push_back(&avx512_kernels());
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
     found.push_back(&avx2_kernels());
 #endif
@@ -21,6 +27,25 @@ std::vector<const KernelTable*> supported() {
 }
 
 }  // namespace
+
+bool has_bfloat16(const std::string& isa) {
+#ifdef TCNN_CODEC_X86
+  return isa == "avx512" && has_avx512() &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512bf16");
+#else
+  (void)isa;
+  return false;
+#endif
+}
+
+const Bfloat16Kernels* bfloat16_kernels_for(const std::string& isa) {
+#ifdef TCNN_CODEC_X86
+  if (has_bfloat16(isa)) return &avx512_bfloat16_kernels();
+#endif
+  throw std::invalid_argument("CPU instruction set '" + isa +
+                              "' has no bfloat16 here; allowed is avx512 on a machine with " +
+                              "avx512_bf16; use float32");
+}
 
 std::vector<std::string> available_isas() {
   std::vector<std::string> names;

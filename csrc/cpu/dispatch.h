@@ -10,4 +10,8 @@ namespace tcnn_codec {
 // Throws std::invalid_argument, naming what there is, for an isa that is unknown or unsupported.
 const KernelTable& kernels_for(const std::string& isa);
 
+// Training in bfloat16 beside those kernels; throws std::invalid_argument where has_bfloat16 is
+// false.
+const Bfloat16Kernels* bfloat16_kernels_for(const std::string& isa);
+
 }  // namespace tcnn_codec

@@ -17,9 +17,9 @@ namespace {
 
 constexpr double kPi = 3.14159265358979323846;
 // A slice is the unit of summation, so its size may depend on the batch but never on the number
-// of threads. 64 tiles outweigh clearing and adding up a slice's sums; 32 slices are as many
+// of threads. 32 tiles outweigh clearing and adding up a slice's sums; 32 slices are as many
 // threads as a batch can feed.
-constexpr int64_t kTilesPerSlice = 64;
+constexpr int64_t kTilesPerSlice = 32;
 constexpr int64_t kMostSlices = 32;
 constexpr int64_t kTableRowsPerTask = 64;
 constexpr int64_t kPixelsPerEvaluateTask = 64 * kTile;
@@ -93,19 +93,40 @@ void transpose(const float* source, int rows, int columns, int stride, float* de
       destination[int64_t(c) * stride + r] = source[int64_t(r) * columns + c];
 }
 
+// To nearest, ties to even; parameters are finite.
+uint32_t to_bfloat16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+// Rows 2k and 2k + 1 of source [rows, stride] as row k of destination, zeros beyond the last.
+void pair_rows(const float* source, int64_t rows, int64_t stride, Pair* destination) {
+  for (int64_t r = 0; r < rows; r += 2)
+    for (int64_t c = 0; c < stride; ++c) {
+      const uint32_t low = to_bfloat16(source[r * stride + c]);
+      const uint32_t high = r + 1 < rows ? to_bfloat16(source[(r + 1) * stride + c]) : 0;
+      *destination++ = {low | high << 16};
+    }
+}
+
 }  // namespace
 
 struct Siren::Engine {
-  Engine(const std::string& name, int threads)
-      : kernels(kernels_for(name)), isa(name), pool(threads) {
+  Engine(const std::string& name, int threads, bool bfloat16)
+      : kernels(kernels_for(name)),
+        bfloat16(bfloat16 ? bfloat16_kernels_for(name) : nullptr),
+        isa(name),
+        pool(threads) {
     scratch = std::vector<Buffer>(size_t(pool.threads()));
   }
 
   const KernelTable& kernels;
+  const Bfloat16Kernels* bfloat16;  // null in float32
   std::string isa;
   ThreadPool pool;
   std::mutex busy;  // one call at a time uses the buffers
-  Buffer packed, tables, sums, total, first_gradient, gradient;
+  Buffer packed, packed_pairs, tables, sums, total, first_gradient, gradient;
   std::vector<Buffer> scratch;
 
   PackedNet pack(const SirenShape& shape, const float* params, const EncodedGrid& grid,
@@ -159,6 +180,7 @@ struct Siren::Engine {
     net.output_forward = output_forward;
     net.output_backward = output_backward;
     net.output_bias = output_bias;
+    if (bfloat16) pack_pairs(net);
     float* table = tables.need(layout.tables);
     for (int a = 0; a < 3; ++a) {
       net.axis_size[a] = grid.size[a];
@@ -167,6 +189,28 @@ struct Siren::Engine {
     }
     build_tables(shape, grid, layout, input, input_bias);
     return net;
+  }
+
+  void pack_pairs(PackedNet& net) {
+    const int64_t layers = net.shape.hidden_layers, width = net.shape.width, stride = net.stride;
+    const int64_t half = (width + 1) / 2, layer_words = half * stride;
+    const int64_t words = 2 * layers * layer_words + half * kOut + kOut / 2 * stride;
+    Pair* memory = reinterpret_cast<Pair*>(packed_pairs.need(words));
+    Pair* forward = memory;
+    Pair* backward = forward + layers * layer_words;
+    Pair* output_forward = backward + layers * layer_words;
+    Pair* output_backward = output_forward + half * kOut;
+    for (int64_t layer = 0; layer < layers; ++layer) {
+      pair_rows(net.forward + layer * width * stride, width, stride, forward + layer * layer_words);
+      pair_rows(net.backward + layer * width * stride, width, stride,
+                backward + layer * layer_words);
+    }
+    pair_rows(net.output_forward, width, kOut, output_forward);
+    pair_rows(net.output_backward, kOut, stride, output_backward);
+    net.forward_pairs = forward;
+    net.backward_pairs = backward;
+    net.output_forward_pairs = output_forward;
+    net.output_backward_pairs = output_backward;
   }
 
   void build_tables(const SirenShape& shape, const EncodedGrid& grid, const Layout& layout,
@@ -214,7 +258,9 @@ struct Siren::Engine {
     std::vector<const float*> sources;
     for (int s = 0; s < slices; ++s) sources.push_back(memory + s * layout.sums);
     std::vector<double> squared_errors(size_t(slices), 0.0);
-    for (Buffer& buffer : scratch) buffer.need(kernels.train_scratch(net));
+    const auto train = bfloat16 ? bfloat16->train : kernels.train;
+    const auto train_scratch = bfloat16 ? bfloat16->train_scratch : kernels.train_scratch;
+    for (Buffer& buffer : scratch) buffer.need(train_scratch(net));
 
     pool.run(slices, [&](int64_t slice, int thread) {
       float* mine = memory + slice * layout.sums;
@@ -222,7 +268,7 @@ struct Siren::Engine {
       GradientSums view = layout.view(mine);
       const int64_t first = tiles * slice / slices * kTile;
       const int64_t last = std::min(tiles * (slice + 1) / slices * kTile, batch.count);
-      kernels.train(net, target, batch, first, last, scratch[size_t(thread)].data(), view);
+      train(net, target, batch, first, last, scratch[size_t(thread)].data(), view);
       squared_errors[size_t(slice)] = view.squared_error;
     });
 
@@ -237,6 +283,28 @@ struct Siren::Engine {
     double squared_error = 0;
     for (const double part : squared_errors) squared_error += part;
     return squared_error / values;
+  }
+
+  // One step of every parameter. Layers are independent, so they go to the threads.
+  void optimise(const SirenShape& shape, const Optimiser& state, const float* gradient,
+                float rate) {
+    const int layers = shape.hidden_layers + 2;
+    const auto rows = [&](int64_t l) { return l == layers - 1 ? shape.out_channels : shape.width; };
+    const auto columns = [&](int64_t l) {
+      return l == 0 ? shape.axes * shape.features : shape.width;
+    };
+    int64_t scratch_floats = 0;
+    for (int l = 0; l < layers; ++l)
+      scratch_floats = std::max(scratch_floats, kernels.muon_scratch(rows(l), columns(l)));
+    for (Buffer& buffer : scratch) buffer.need(scratch_floats);
+    pool.run(layers, [&](int64_t layer, int thread) {
+      int64_t weight = 0;
+      for (int64_t l = 0; l < layer; ++l) weight += int64_t(rows(l)) * (columns(l) + 1);
+      const int64_t bias = weight + int64_t(rows(layer)) * columns(layer);
+      kernels.muon(state, gradient, rate, weight, rows(layer), columns(layer),
+                   scratch[size_t(thread)].data());
+      kernels.adam(state, gradient, rate, bias, bias + rows(layer));
+    });
   }
 
   // From padded sums over pixels to the flat gradient of the mean.
@@ -272,12 +340,13 @@ struct Siren::Engine {
   }
 };
 
-Siren::Siren(const std::string& isa, int threads)
-    : engine_(std::make_unique<Engine>(isa, threads)) {}
+Siren::Siren(const std::string& isa, int threads, bool bfloat16)
+    : engine_(std::make_unique<Engine>(isa, threads, bfloat16)) {}
 Siren::~Siren() = default;
 
 const std::string& Siren::isa() const { return engine_->isa; }
 int Siren::threads() const { return engine_->pool.threads(); }
+bool Siren::bfloat16() const { return engine_->bfloat16 != nullptr; }
 
 void Siren::evaluate(const SirenShape& shape, const float* params, const EncodedGrid& grid,
                      float* out) {
@@ -297,33 +366,33 @@ double Siren::loss_and_grad(const SirenShape& shape, const float* params, const 
   return engine_->loss_and_grad(shape, params, grid, target, batch, gradient);
 }
 
-void Siren::fit_steps(const SirenShape& shape, Adam& adam, const EncodedGrid& grid,
+void Siren::fit_steps(const SirenShape& shape, Optimiser& state, const EncodedGrid& grid,
                       const Target& target, const std::vector<Batch>& batches,
                       const float* learning_rates, double* losses) {
   const std::lock_guard<std::mutex> lock(engine_->busy);
-  const int64_t count = shape.parameter_count();
-  float* gradient = engine_->gradient.need(count);
+  float* gradient = engine_->gradient.need(shape.parameter_count());
   for (size_t i = 0; i < batches.size(); ++i) {
-    losses[i] = engine_->loss_and_grad(shape, adam.params, grid, target, batches[i], gradient);
-    engine_->kernels.adam(adam, gradient, learning_rates[i], count);
-    ++adam.step;
+    losses[i] = engine_->loss_and_grad(shape, state.params, grid, target, batches[i], gradient);
+    engine_->optimise(shape, state, gradient, learning_rates[i]);
+    ++state.step;
   }
 }
 
-double fma_peak(const std::string& isa, double seconds) {
+double fma_peak(const std::string& isa, double seconds, bool bfloat16) {
   const KernelTable& kernels = kernels_for(isa);
+  const auto fma_rounds = bfloat16 ? bfloat16_kernels_for(isa)->fma_rounds : kernels.fma_rounds;
   constexpr int64_t rounds = 100000;
   int64_t done = 0;
   volatile float sink = 0;
   const auto start = std::chrono::steady_clock::now();
   double elapsed = 0;
   while (elapsed < seconds) {
-    sink = kernels.fma_rounds(rounds);
+    sink = fma_rounds(rounds);
     done += rounds;
     elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
   (void)sink;
-  return double(done) * 24 * kernels.lanes / elapsed * 1e-9;
+  return double(done) * 24 * kernels.lanes * (bfloat16 ? 2 : 1) / elapsed * 1e-9;
 }
 
 }  // namespace tcnn_codec

@@ -13,6 +13,11 @@ constexpr int kTile = 48;
 // The output layer is padded to four channels, one 128-bit vector.
 constexpr int kOut = 4;
 
+// Two bfloat16 in one word, the first in its low half.
+struct Pair {
+  uint32_t bits;
+};
+
 // w0 / pi as the sum of two floats: what turns W x + b into half-turns.
 struct Phase {
   float high, low;
@@ -29,6 +34,8 @@ struct PackedNet {
   const float* output_forward;   // [in, kOut]: V^T
   const float* output_backward;  // [kOut, stride]: V
   const float* output_bias;      // [kOut]
+  // The same four in bfloat16, rows 2k and 2k + 1 paired in row k; null in float32.
+  const Pair *forward_pairs, *backward_pairs, *output_forward_pairs, *output_backward_pairs;
   const float* table[3];  // per axis [size, stride]: that axis' part of W x + b of the input layer
   int64_t axis_size[3];
 };
@@ -71,10 +78,28 @@ struct KernelTable {
   void (*sum_slices)(float* destination, const float* const* sources, int slices, int64_t first,
                      int64_t last);
 
-  void (*adam)(const Adam& state, const float* gradient, float learning_rate, int64_t count);
+  // One step of Adam on parameters [first, last).
+  void (*adam)(const Optimiser& state, const float* gradient, float learning_rate, int64_t first,
+               int64_t last);
+
+  // One step of Muon on the weight matrix [rows, columns] that begins at parameter `first`.
+  // scratch holds muon_scratch floats.
+  void (*muon)(const Optimiser& state, const float* gradient, float learning_rate, int64_t first,
+               int rows, int columns, float* scratch);
+  int64_t (*muon_scratch)(int rows, int columns);
 
   // Runs `rounds` x 24 independent fused multiply-adds of `lanes` floats; returns a value that
   // depends on all of them.
+  float (*fma_rounds)(int64_t rounds);
+};
+
+// Training with products in bfloat16, summed in float32; shares all else with avx512_kernels().
+struct Bfloat16Kernels {
+  void (*train)(const PackedNet& net, const Target& target, const Batch& batch, int64_t first,
+                int64_t last, float* scratch, GradientSums& sums);
+  int64_t (*train_scratch)(const PackedNet& net);
+
+  // As KernelTable's, of pairs.
   float (*fma_rounds)(int64_t rounds);
 };
 
@@ -82,6 +107,7 @@ const KernelTable& scalar_kernels();
 #ifdef TCNN_CODEC_X86
 const KernelTable& avx2_kernels();
 const KernelTable& avx512_kernels();
+const Bfloat16Kernels& avx512_bfloat16_kernels();
 #endif
 
 }  // namespace tcnn_codec

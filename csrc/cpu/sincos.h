@@ -54,6 +54,21 @@ INLINE SinCos<V> sincos_phase(V x, const Phase& phase) {
           flip_sign_by_parity(cosine_polynomial(s), parity)};
 }
 
+// Both to 7e-5, an eighth of a bfloat16's last place, for results that are rounded to one.
+template <class V>
+INLINE SinCos<V> coarse_sincos_phase(V x, const Phase& phase) {
+  const V magic = V::set(12582912.0f);
+  const V parity = multiply_add(x, V::set(phase.high), magic);
+  const V r = multiply_add(x, V::set(phase.high), magic - parity);
+  const V s = r * r;
+  V p = multiply_add(V::set(2.29954737f), s, V::set(-5.13690535f));
+  p = multiply_add(p, s, V::set(3.14064004f));
+  V q = multiply_add(V::set(-1.22212924f), s, V::set(4.04128478f));
+  q = multiply_add(q, s, V::set(-4.93393813f));
+  q = multiply_add(q, s, V::set(0.9999933f));
+  return {flip_sign_by_parity(p * r, parity), flip_sign_by_parity(q, parity)};
+}
+
 template <class V>
 INLINE V sin_phase(V x, const Phase& phase) {
   V parity;

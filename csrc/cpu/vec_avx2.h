@@ -5,10 +5,24 @@
 
 namespace {
 
+#ifdef __AVX512BF16__
+using tcnn_codec::Pair;
+
+// Four pairs of bfloat16.
+struct Pairs4 {
+  __m128i v;
+};
+#endif
+
 struct Vec4 {
   static constexpr int lanes = 4;
   static constexpr int accumulators = 12;
   __m128 v;
+
+#ifdef __AVX512BF16__
+  static Pairs4 set(Pair x) { return {_mm_set1_epi32(int(x.bits))}; }
+  static Pairs4 load(const Pair* p) { return {_mm_loadu_si128((const __m128i*)p)}; }
+#endif
 
   static Vec4 zero() { return {_mm_setzero_ps()}; }
   static Vec4 set(float x) { return {_mm_set1_ps(x)}; }
@@ -20,6 +34,13 @@ inline Vec4 operator+(Vec4 a, Vec4 b) { return {_mm_add_ps(a.v, b.v)}; }
 inline Vec4 operator-(Vec4 a, Vec4 b) { return {_mm_sub_ps(a.v, b.v)}; }
 inline Vec4 operator*(Vec4 a, Vec4 b) { return {_mm_mul_ps(a.v, b.v)}; }
 inline Vec4 multiply_add(Vec4 a, Vec4 b, Vec4 c) { return {_mm_fmadd_ps(a.v, b.v, c.v)}; }
+
+#ifdef __AVX512BF16__
+// c plus both products of each pair.
+inline Vec4 multiply_add(Pairs4 a, Pairs4 b, Vec4 c) {
+  return {_mm_dpbf16_ps(c.v, (__m128bh)a.v, (__m128bh)b.v)};
+}
+#endif
 
 #ifndef TCNN_CODEC_AVX512
 struct Vec8 {

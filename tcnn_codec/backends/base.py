@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tcnn_codec.optimiser import OptimiserState, optimise
 from tcnn_codec.siren import F32, Grid, SirenSpec
 
 U8 = NDArray[np.uint8]
@@ -18,22 +19,6 @@ F64 = NDArray[np.float64]
 #: Chunk pixels, [pixels, out_channels] in Grid order: uint8, where v stands for v*2/255 - 1,
 #: or float32 as it is.
 Target = U8 | F32
-
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-
-
-@dataclass
-class AdamState:
-    """Parameters and Adam's moments, each float32 [parameter_count]; changed in place."""
-
-    params: F32
-    mean: F32
-    variance: F32
-    step: int = 0
-
-    @classmethod
-    def start(cls, params: F32) -> AdamState:
-        return cls(params.copy(), np.zeros_like(params), np.zeros_like(params))
 
 
 @dataclass(frozen=True)
@@ -66,6 +51,10 @@ class Backend(Protocol):
     def isa(self) -> str:
         """Instruction set or device in use, for reports."""
 
+    @property
+    def precision(self) -> str:
+        """Operands of the products in training: float32, or bfloat16 summed in float32."""
+
     def evaluate(self, spec: SirenSpec, params: F32, grid: Grid) -> F32:
         """Network output at every grid point, float32 [pixels, out_channels]."""
 
@@ -80,19 +69,19 @@ class Backend(Protocol):
     def fit_steps(
         self,
         spec: SirenSpec,
-        state: AdamState,
+        state: OptimiserState,
         grid: Grid,
         target: Target,
         batches: Batches,
         learning_rates: F32,
     ) -> F64:
-        """One Adam step per batch; returns the losses before each step, float64 [steps]."""
+        """One step of the optimiser per batch; the losses before each, float64 [steps]."""
 
 
 def fit_steps(
     backend: Backend,
     spec: SirenSpec,
-    state: AdamState,
+    state: OptimiserState,
     grid: Grid,
     target: Target,
     batches: Batches,
@@ -103,16 +92,5 @@ def fit_steps(
     for step, rate in enumerate(learning_rates):
         indices = batches.indices(step)
         losses[step], gradient = backend.loss_and_grad(spec, state.params, grid, target, indices)
-        adam_step(state, gradient, float(rate))
+        optimise(spec, state, gradient, float(rate))
     return losses
-
-
-def adam_step(state: AdamState, gradient: F32, learning_rate: float) -> None:
-    """Adam (Kingma & Ba, arXiv 1412.6980, algorithm 1), in place."""
-    state.step += 1
-    state.mean += (gradient - state.mean) * np.float32(1 - BETA1)
-    state.variance *= np.float32(BETA2)
-    state.variance += gradient * gradient * np.float32(1 - BETA2)
-    rate = np.float32(learning_rate / (1 - BETA1**state.step))
-    correction = np.float32((1 - BETA2**state.step) ** -0.5)
-    state.params -= rate * state.mean / (np.sqrt(state.variance) * correction + np.float32(EPSILON))

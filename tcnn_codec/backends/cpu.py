@@ -6,9 +6,10 @@ import os
 
 import numpy as np
 
-from tcnn_codec.backends.base import BETA1, BETA2, EPSILON, F64, U8, U32, AdamState, Batches, Target
+from tcnn_codec.backends.base import F64, U8, U32, Batches, Target
 from tcnn_codec.config import MAX_THREADS
 from tcnn_codec.errors import BackendUnavailable, CodecError
+from tcnn_codec.optimiser import BETA1, BETA2, EPSILON, MOMENTUM, OptimiserState
 from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis
 
 try:
@@ -28,12 +29,14 @@ class CpuBackend:
     """threads: 1 or more; 0 takes every core this process may use. Results do not depend on it.
 
     isa: 'avx512', 'avx2', 'scalar', or '' for the environment's TCNN_CODEC_CPU_ISA and else the
-    best there is. Raises BackendUnavailable for one that this machine or build lacks.
+    best there is. precision: of the products in training, 'float32', 'bfloat16' (avx512 on
+    processors with AVX512_BF16), or 'auto' for bfloat16 where there is one; evaluate and render
+    are float32 always. Raises BackendUnavailable for what this machine or build lacks.
     """
 
     name = "cpu"
 
-    def __init__(self, threads: int = 0, isa: str = "") -> None:
+    def __init__(self, threads: int = 0, isa: str = "", precision: str = "float32") -> None:
         if not 0 <= threads <= MAX_THREADS:
             raise CodecError(
                 f"--threads is {threads}; allowed are 0 to {MAX_THREADS}; 0 takes every core"
@@ -41,7 +44,10 @@ class CpuBackend:
         chosen = isa or os.environ.get(ISA_VARIABLE, "") or _cpu.available_isas()[0]
         count = threads or usable_cores()
         try:
-            self._siren = _cpu.Siren(chosen, count)
+            bfloat16 = precision == "bfloat16" or (
+                precision == "auto" and _cpu.has_bfloat16(chosen)
+            )
+            self._siren = _cpu.Siren(chosen, count, bfloat16)
         except ValueError as error:
             raise BackendUnavailable(str(error)) from None
         except RuntimeError as error:
@@ -53,6 +59,10 @@ class CpuBackend:
     @property
     def isa(self) -> str:
         return self._siren.isa
+
+    @property
+    def precision(self) -> str:
+        return "bfloat16" if self._siren.bfloat16 else "float32"
 
     @property
     def threads(self) -> int:
@@ -92,7 +102,7 @@ class CpuBackend:
     def fit_steps(
         self,
         spec: SirenSpec,
-        state: AdamState,
+        state: OptimiserState,
         grid: Grid,
         target: Target,
         batches: Batches,
@@ -108,6 +118,7 @@ class CpuBackend:
             BETA1,
             BETA2,
             EPSILON,
+            MOMENTUM,
             _encodings(spec, grid),
             target,
             batches.order,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from tcnn_codec.backends.base import F64, U8, U32, AdamState, Batches, Target, fit_steps
+from tcnn_codec.backends.base import F64, U8, U32, Batches, Target, fit_steps
+from tcnn_codec.optimiser import OptimiserState
 from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis
 
 
@@ -25,6 +26,10 @@ class ReferenceBackend:
     @property
     def isa(self) -> str:
         return f"torch {torch.__version__}"
+
+    @property
+    def precision(self) -> str:
+        return str(self._dtype).removeprefix("torch.")
 
     def evaluate(self, spec: SirenSpec, params: F32, grid: Grid) -> F32:
         with torch.no_grad():
@@ -60,7 +65,7 @@ class ReferenceBackend:
     def fit_steps(
         self,
         spec: SirenSpec,
-        state: AdamState,
+        state: OptimiserState,
         grid: Grid,
         target: Target,
         batches: Batches,

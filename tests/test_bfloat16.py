@@ -1,0 +1,132 @@
+"""Training in bfloat16 against an oracle that rounds where the kernel rounds.
+
+Tolerances are derived: the error against float64 may be twice the oracle's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from cases import CASES, Case
+from numpy.typing import NDArray
+
+from tcnn_codec import _cpu, backends
+from tcnn_codec.backends.cpu import CpuBackend
+from tcnn_codec.backends.reference import ReferenceBackend
+from tcnn_codec.errors import BackendUnavailable
+from tcnn_codec.siren import encode_axis
+
+SEEDS = range(5)
+EXACT = ReferenceBackend(torch.float64)
+
+
+@pytest.fixture(scope="module")
+def bfloat16(need: Callable[[str, bool], None]) -> CpuBackend:
+    need("bfloat16", _cpu.has_bfloat16("avx512"))
+    return CpuBackend(threads=2, isa="avx512", precision="bfloat16")
+
+
+def rounded(x: torch.Tensor) -> torch.Tensor:
+    """To the nearest bfloat16."""
+    return x.to(torch.bfloat16).to(x.dtype)
+
+
+def loss_and_grad(case: Case, seed: int) -> tuple[float, NDArray[np.float32]]:
+    """Mean squared error and its gradient, float32, every operand of a product between layers
+    rounded to bfloat16: activations, cosines, deltas, weights, and weights times w0.
+    """
+    spec, grid, indices = case.spec, case.grid, case.indices(seed)
+    params = torch.from_numpy(case.params(seed))
+    pixels = np.arange(grid.pixels) if indices is None else indices.astype(np.int64)
+    row = pixels // grid.width
+    places = (pixels % grid.width, row % grid.height, row // grid.height)
+    axes = [
+        torch.from_numpy(encode_axis(spec, size))[place]
+        for size, place in zip(grid.axis_sizes(spec.axes), places, strict=False)
+    ]
+    encoded = torch.cat(axes, dim=1)
+    target = torch.from_numpy(case.target(seed)[pixels]).float() * (2 / 255) - 1
+    parts = [params[t.place].reshape(t.shape) for t in spec.tensors]
+    weights, biases = parts[::2], parts[1::2]
+
+    phase = spec.w0 * (encoded @ weights[0].T + biases[0])
+    sines, cosines = [rounded(torch.sin(phase))], [rounded(torch.cos(phase))]
+    for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True):
+        phase = spec.w0 * (sines[-1] @ rounded(weight).T + bias)
+        sines.append(rounded(torch.sin(phase)))
+        cosines.append(rounded(torch.cos(phase)))
+    error = sines[-1] @ rounded(weights[-1]).T + biases[-1] - target
+
+    # Sums over pixels; the mean and the inner w0 come last.
+    mean = 2 / error.numel()
+    gradient = [mean * error.sum(0), mean * rounded(error).T @ sines[-1]]
+    delta = (rounded(error) @ rounded(weights[-1])) * cosines[-1]
+    for layer in range(spec.hidden_layers, 0, -1):
+        gradient.append(mean * spec.w0 * delta.sum(0))
+        delta = rounded(delta)
+        gradient.append(mean * spec.w0 * delta.T @ sines[layer - 1])
+        delta = (delta @ rounded(spec.w0 * weights[layer])) * cosines[layer - 1]
+    gradient += [mean * spec.w0 * delta.sum(0), mean * spec.w0 * delta.T @ encoded]
+    flat = torch.cat([part.ravel() for part in reversed(gradient)])
+    return error.square().mean().item(), flat.numpy()
+
+
+@cache
+def exact(case: Case, seed: int) -> tuple[float, NDArray[np.float64]]:
+    loss, gradient = EXACT.loss_and_grad(
+        case.spec, case.params(seed), case.grid, case.target(seed), case.indices(seed)
+    )
+    return loss, gradient.astype(np.float64)
+
+
+def errors(
+    compute: Callable[[Case, int], tuple[float, NDArray[np.float32]]], case: Case
+) -> tuple[float, float]:
+    """Relative error of the loss and of the gradient, root mean square over seeds."""
+    found = []
+    for seed in SEEDS:
+        loss, gradient = compute(case, seed)
+        exact_loss, exact_gradient = exact(case, seed)
+        way = np.linalg.norm(gradient - exact_gradient) / np.linalg.norm(exact_gradient)
+        found.append((loss / exact_loss - 1, way))
+    loss_error, gradient_error = np.sqrt(np.mean(np.square(found), axis=0))
+    return float(loss_error), float(gradient_error)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_loss_and_gradient_are_as_accurate_as_the_oracle(bfloat16: CpuBackend, case: Case) -> None:
+    def compute(case: Case, seed: int) -> tuple[float, NDArray[np.float32]]:
+        return bfloat16.loss_and_grad(
+            case.spec, case.params(seed), case.grid, case.target(seed), case.indices(seed)
+        )
+
+    loss, gradient = errors(compute, case)
+    oracle_loss, oracle_gradient = errors(loss_and_grad, case)
+    assert loss <= 2 * oracle_loss
+    assert gradient <= 2 * oracle_gradient
+
+
+def test_decoding_is_float32(bfloat16: CpuBackend) -> None:
+    case = CASES[0]
+    arguments = case.spec, case.params(0), case.grid
+    plain = CpuBackend(threads=2, isa="avx512")
+    assert np.array_equal(bfloat16.evaluate(*arguments), plain.evaluate(*arguments))
+    assert np.array_equal(bfloat16.render(*arguments), plain.render(*arguments))
+
+
+def test_auto_takes_bfloat16_where_there_is_one() -> None:
+    for isa in _cpu.available_isas():
+        expected = "bfloat16" if _cpu.has_bfloat16(isa) else "float32"
+        assert CpuBackend(isa=isa, precision="auto").precision == expected
+    assert not _cpu.has_bfloat16("scalar")
+
+
+def test_bfloat16_is_refused_where_there_is_none() -> None:
+    with pytest.raises(BackendUnavailable, match=r"'scalar' has no bfloat16.*use float32"):
+        CpuBackend(isa="scalar", precision="bfloat16")
+    with pytest.raises(BackendUnavailable, match="'torch' has no bfloat16"):
+        backends.create("torch", precision="bfloat16")

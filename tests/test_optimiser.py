@@ -1,0 +1,72 @@
+"""The optimiser's arithmetic against PyTorch's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tcnn_codec.optimiser import (
+    BETA1,
+    BETA2,
+    EPSILON,
+    MOMENTUM,
+    OptimiserState,
+    adam_step,
+    optimise,
+    orthogonalise,
+)
+from tcnn_codec.siren import SirenSpec, initialise
+
+STEPS = 20
+
+
+def test_adam_is_torch_adam() -> None:
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=50).astype(np.float32)
+    state = OptimiserState.start(start)
+    params = torch.nn.Parameter(torch.from_numpy(start.copy()))
+    optimiser = torch.optim.Adam([params], lr=1e-2, betas=(BETA1, BETA2), eps=EPSILON)
+    for _ in range(STEPS):
+        grad = rng.normal(size=50).astype(np.float32)
+        adam_step(state, slice(0, 50), grad, 1e-2)
+        state.step += 1
+        params.grad = torch.from_numpy(grad)
+        optimiser.step()
+    assert np.allclose(state.params, params.detach().numpy(), rtol=0, atol=2e-6)
+
+
+def test_weights_take_the_steps_of_torch_muon() -> None:
+    """PyTorch's Newton-Schulz runs in bfloat16, so one step differs by a few of its roundings."""
+    spec = SirenSpec(width=40, hidden_layers=1, frequencies=3)
+    rng = np.random.default_rng(0)
+    state = OptimiserState.start(initialise(spec, 0))
+    weights = [t for t in spec.tensors if len(t.shape) == 2]
+    start = [state.params[t.place].reshape(t.shape).copy() for t in weights]
+    params = [torch.nn.Parameter(torch.from_numpy(w.copy())) for w in start]
+    optimiser = torch.optim.Muon(params, lr=1e-2, momentum=MOMENTUM, weight_decay=0.0)
+    for _ in range(STEPS):
+        grad = rng.normal(size=spec.parameter_count).astype(np.float32)
+        optimise(spec, state, grad, 1e-2)
+        for p, t in zip(params, weights, strict=True):
+            p.grad = torch.from_numpy(grad[t.place].reshape(t.shape).copy())
+        optimiser.step()
+    for p, t, before in zip(params, weights, start, strict=True):
+        ours = state.params[t.place].reshape(t.shape) - before
+        theirs = p.detach().numpy() - before
+        assert np.linalg.norm(ours - theirs) < 0.02 * np.linalg.norm(theirs)
+
+
+@pytest.mark.parametrize("shape", [(32, 66), (66, 32), (48, 48), (3, 32), (1, 9), (1, 1)])
+def test_orthogonalise_evens_out_singular_values(shape: tuple[int, int]) -> None:
+    """And keeps singular vectors: the result is U f(S) V^T of the matrix U S V^T."""
+    matrix = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    u, _, vt = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
+    found = u.T @ orthogonalise(matrix) @ vt.T
+    values = np.diag(found)
+    assert np.abs(found - np.diag(values)).max() < 1e-4
+    assert 0.3 < values.min() <= values.max() < 1.3
+
+
+def test_orthogonalise_leaves_zero_alone() -> None:
+    assert not orthogonalise(np.zeros((4, 3), np.float32)).any()
