@@ -122,6 +122,7 @@ def processor() -> str:
 def write(path: Path | None, facts: dict[str, Any], rows: Iterable[dict[str, Any]]) -> None:
     """{"environment": facts, "rows": rows} as JSON, where a path was given."""
     if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"environment": facts, "rows": list(rows)}, indent=1)
         path.write_text(text + "\n")
         print(f"\nwritten: {path}")

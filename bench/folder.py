@@ -19,9 +19,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from kernels import environment
+from common import machine
 
-from tcnn_codec.backends.cpu import usable_cores
 from tcnn_codec.container import DEFAULT_MAX_PIXELS
 from tcnn_codec.io import open_source
 from tcnn_codec.metrics import mean_psnr, psnr
@@ -86,7 +85,7 @@ def main() -> None:
     print(format_row(mean))
     if asked.json:
         command = f"python bench/folder.py {' '.join(sys.argv[1:])}"
-        facts = environment(usable_cores())
+        facts = machine()
         found = {"command": command, "environment": facts, "mean": mean, "rows": rows}
         asked.json.write_text(json.dumps(found, indent=1) + "\n")
 

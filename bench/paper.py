@@ -29,7 +29,7 @@ class PaperFit:
         shape = (grid.height, grid.width, spec.features_per_axis)
         encoded = torch.cat([x[None].expand(shape), y[:, None].expand(shape)], dim=-1)
         encoded = encoded.reshape(grid.pixels, -1).contiguous()
-        wanted = torch.from_numpy(target) * (2 / 255) - 1
+        wanted = torch.tensor(target) * (2 / 255) - 1
         self._flat = torch.from_numpy(initialise(spec, 0)).requires_grad_()
         self._adam = torch.optim.Adam([self._flat], lr=LEARNING_RATE, fused=True)
 

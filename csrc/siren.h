@@ -59,6 +59,7 @@ struct Optimiser {
   int64_t step;     // steps done so far
   float beta1, beta2, epsilon;  // Adam's
   float momentum;               // Muon's
+  float weight_decay;           // of weights, per step and unit of learning rate
 };
 
 // Instruction sets this build and this machine both have, best first.

@@ -60,6 +60,7 @@ class Siren:
         beta2: float,
         epsilon: float,
         momentum: float,
+        weight_decay: float,
         encodings: Sequence[NDArray[Any]],
         target: NDArray[Any],
         order: NDArray[Any] | None,

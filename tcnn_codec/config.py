@@ -16,7 +16,7 @@ MAX_THREADS = 1024
 BACKENDS = ("auto", "torch", "cpu")
 PRECISIONS = ("auto", "float32", "bfloat16")
 #: Optimiser steps of each preset.
-PRESETS = {"fast": 500, "balanced": 2000, "best": 12000}
+PRESETS = {"fast": 3000, "balanced": 12000, "best": 60000}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class EncodeConfig:
     frequencies: int | None = None
     preset: str = "balanced"
     steps: int | None = None
-    bits: int = 7
+    bits: int = 8
     chunk_frames: int = 25
     backend: str = "auto"
     precision: str = "auto"
@@ -49,8 +49,8 @@ class EncodeConfig:
             ("width", 1, MAX_WIDTH, "32 suits small files, 64 better quality"),
             ("hidden_layers", 0, MAX_HIDDEN_LAYERS, "3 is usual"),
             ("frequencies", 0, MAX_FREQUENCIES, "leave it out for the usual 16"),
-            ("steps", 1, MAX_STEPS, "2000 is usual, or choose a preset instead"),
-            ("bits", MIN_BITS, MAX_BITS, "7 is usual"),
+            ("steps", 1, MAX_STEPS, "12000 is usual, or choose a preset instead"),
+            ("bits", MIN_BITS, MAX_BITS, "8 is usual"),
             ("chunk_frames", 1, MAX_CHUNK_FRAMES, "25 is usual"),
             ("threads", 0, MAX_THREADS, "0 takes every core"),
             ("seed", 0, 2**63 - 1, "0 is usual"),

@@ -10,6 +10,8 @@ from tcnn_codec.siren import F32, SirenSpec
 
 BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-8
 MOMENTUM = 0.95
+# Without it weights grow as long as the fit runs, and quantise the worse.
+WEIGHT_DECAY = 0.1
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
 
@@ -40,6 +42,7 @@ def optimise(spec: SirenSpec, state: OptimiserState, gradient: F32, learning_rat
             mean += (new - mean) * np.float32(1 - MOMENTUM)
             update = orthogonalise((new + (mean - new) * np.float32(MOMENTUM)).reshape(shape))
             scale = max(1.0, shape[0] / shape[1]) ** 0.5
+            params *= np.float32(1 - learning_rate * WEIGHT_DECAY)
             params -= np.float32(learning_rate * scale) * update.ravel()
         else:
             adam_step(state, tensor.place, new, learning_rate)

@@ -11,6 +11,7 @@ from tcnn_codec.optimiser import (
     BETA2,
     EPSILON,
     MOMENTUM,
+    WEIGHT_DECAY,
     OptimiserState,
     adam_step,
     optimise,
@@ -44,7 +45,7 @@ def test_weights_take_the_steps_of_torch_muon() -> None:
     weights = [t for t in spec.tensors if len(t.shape) == 2]
     start = [state.params[t.place].reshape(t.shape).copy() for t in weights]
     params = [torch.nn.Parameter(torch.from_numpy(w.copy())) for w in start]
-    optimiser = torch.optim.Muon(params, lr=1e-2, momentum=MOMENTUM, weight_decay=0.0)
+    optimiser = torch.optim.Muon(params, lr=1e-2, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     for _ in range(STEPS):
         grad = rng.normal(size=spec.parameter_count).astype(np.float32)
         optimise(spec, state, grad, 1e-2)

@@ -17,9 +17,9 @@ namespace {
 
 constexpr double kPi = 3.14159265358979323846;
 // A slice is the unit of summation, so its size may depend on the batch but never on the number
-// of threads. 32 tiles outweigh clearing and adding up a slice's sums; 32 slices are as many
-// threads as a batch can feed.
-constexpr int64_t kTilesPerSlice = 32;
+// of threads. 16 tiles outweigh clearing and adding up a slice's sums; 32 slices are as many
+// threads as a batch can feed. Powers of two share out evenly.
+constexpr int64_t kLeastTilesPerSlice = 16;
 constexpr int64_t kMostSlices = 32;
 constexpr int64_t kTableRowsPerTask = 64;
 constexpr int64_t kPixelsPerEvaluateTask = 64 * kTile;
@@ -85,6 +85,12 @@ struct Layout {
     return view;
   }
 };
+
+int slices_of(int64_t tiles) {
+  int slices = 1;
+  while (slices < kMostSlices && 2 * slices * kLeastTilesPerSlice <= tiles) slices *= 2;
+  return slices;
+}
 
 // destination [columns, stride] = source [rows, columns]^T, padding left as it is.
 void transpose(const float* source, int rows, int columns, int stride, float* destination) {
@@ -253,7 +259,7 @@ struct Siren::Engine {
     const Layout layout(shape, grid, kernels.lanes);
     const PackedNet net = pack(shape, params, grid, layout);
     const int64_t tiles = (batch.count + kTile - 1) / kTile;
-    const int slices = int(std::clamp<int64_t>(tiles / kTilesPerSlice, 1, kMostSlices));
+    const int slices = slices_of(tiles);
     float* memory = sums.need(slices * layout.sums);
     std::vector<const float*> sources;
     for (int s = 0; s < slices; ++s) sources.push_back(memory + s * layout.sums);

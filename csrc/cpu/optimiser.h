@@ -85,10 +85,12 @@ INLINE void muon_step(const Optimiser& state, const float* gradient, float learn
           gradient[i] + (momentum[i] - gradient[i]) * keep;
     }
   const float* update = orthogonalise(scratch, tall, narrow, stride, scratch + tall * stride);
+  const float decay = 1 - learning_rate * state.weight_decay;
   const float rate = learning_rate * (wide ? 1.0f : sqrtf(float(rows) / float(columns)));
   for (int r = 0; r < rows; ++r)
     for (int c = 0; c < columns; ++c)
-      params[r * columns + c] -= rate * update[r * row_step + c * column_step];
+      params[r * columns + c] =
+          params[r * columns + c] * decay - rate * update[r * row_step + c * column_step];
 }
 
 }  // namespace

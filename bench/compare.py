@@ -1,0 +1,197 @@
+"""Did it get slower? Two result files, or a git revision against the working tree.
+
+python bench/compare.py OLD.json NEW.json [--fail] [--json FILE]
+python bench/compare.py REVISION [--quick] [--fail] [--threads N] [--json FILE]
+
+Files are those of bench/kernels.py; rows of one name are compared by their ratio to PyTorch eager
+of the same run, since times do not travel. A revision is built in a temporary folder, and both
+trees take turns in one run. A row is a REGRESSION where it is slower by more than 5 % and no
+sample of the one overlaps the other's; with --fail the exit status is 1 then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from common import ROOT, Table, Timing, begin, parser, ratio, write
+
+SLOWER = 1.05
+#: Runs in each tree's own interpreter, for as long as it is told a case and a number of calls.
+WORKER = """
+import sys, time
+import numpy as np
+from tcnn_codec.backends.cpu import CpuBackend
+from tcnn_codec.siren import Grid, SirenSpec, initialise
+threads = int(sys.argv[1])
+grid = Grid(768, 512)
+target = np.random.default_rng(0).integers(0, 256, (grid.pixels, 3), dtype=np.uint8)
+for line in sys.stdin:
+    operation, isa, width = line.split()
+    spec = SirenSpec(width=int(width))
+    params, backend = initialise(spec, 0), CpuBackend(threads, isa)
+    run = (lambda: backend.render(spec, params, grid)) if operation == "decode" else (
+        lambda: backend.loss_and_grad(spec, params, grid, target))
+    run()
+    start = time.perf_counter()
+    run()
+    print(time.perf_counter() - start, flush=True)
+"""
+
+
+@contextmanager
+def built(revision: str) -> Iterator[Path]:
+    """The package of a revision with its native module, in a temporary folder."""
+    with tempfile.TemporaryDirectory() as name:
+        tree = Path(name)
+        archive = subprocess.run(["git", "-C", str(ROOT), "archive", revision], capture_output=True)
+        if archive.returncode:
+            reason = archive.stderr.decode().strip().splitlines()[0]
+            sys.exit(f"error: '{revision}' is neither a file nor a revision ({reason})")
+        subprocess.run(["tar", "-x", "-C", name], input=archive.stdout, check=True)
+        import pybind11
+
+        print(f"building {revision} …", file=sys.stderr)
+        places = (str(Path(sys.executable).parent), os.environ["PATH"])
+        cmake = shutil.which("cmake", path=os.pathsep.join(places)) or "cmake"
+        quiet: dict[str, Any] = {"check": True, "stdout": subprocess.DEVNULL}
+        subprocess.run(
+            [
+                cmake,
+                *("-S", name, "-B", f"{name}/build", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"),
+                f"-DPython_EXECUTABLE={sys.executable}",
+                f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={name}/tcnn_codec",
+            ],
+            **quiet,
+        )
+        subprocess.run([cmake, "--build", f"{name}/build", "--parallel"], **quiet)
+        yield tree
+
+
+class Worker:
+    """An interpreter that imports the package of one tree."""
+
+    def __init__(self, tree: Path, threads: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(threads)],
+            cwd=tree,
+            env={**os.environ, "PYTHONPATH": str(tree)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def time(self, case: str) -> float:
+        """Seconds of one call."""
+        assert self._process.stdin
+        assert self._process.stdout
+        print(case, file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        if not answer:
+            sys.exit(f"error: a tree under comparison failed at '{case}'; its message is above")
+        return float(answer)
+
+    def close(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def compare_trees(
+    old: Path, threads: int, isas: list[str], widths: tuple[int, ...], rounds: int
+) -> Iterator[dict[str, Any]]:
+    workers = Worker(old, threads), Worker(ROOT, threads)
+    for case in (f"{op} {isa} {w}" for op in ("step", "decode") for isa in isas for w in widths):
+        samples: tuple[list[float], list[float]] = [], []
+        for _ in range(rounds):
+            for worker, seconds in zip(workers, samples, strict=True):
+                seconds.append(worker.time(case))
+        before, after = (Timing(tuple(seconds)) for seconds in samples)
+        apart = min(after.samples) > max(before.samples)
+        yield judged(case, ratio(after, before), apart=apart) | {
+            "old_milliseconds": 1e3 * before.median,
+            "new_milliseconds": 1e3 * after.median,
+        }
+    for worker in workers:
+        worker.close()
+
+
+def compare_files(old: Path, new: Path) -> Iterator[dict[str, Any]]:
+    def rows(path: Path) -> dict[str, dict[str, Any]]:
+        try:
+            found = json.loads(path.read_text())["rows"]
+            return {
+                f"{row['network']}  {row['contestant']}": row
+                for row in found
+                if row["operation"] == "step" and row["times_eager"] != 1
+            }
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            sys.exit(f"error: '{path}' is no result of bench/kernels.py ({error!r})")
+
+    before, after = rows(old), rows(new)
+    for name in before:
+        if name in after:
+            a, b = before[name], after[name]
+            # Eager's time is what both are measured in.
+            slowest, fastest = (
+                a["slowest"] / (a["milliseconds"] * a["times_eager"]),
+                b["fastest"] / (b["milliseconds"] * b["times_eager"]),
+            )
+            yield judged(name, a["times_eager"] / b["times_eager"], apart=fastest > slowest) | {
+                "old_times_eager": a["times_eager"],
+                "new_times_eager": b["times_eager"],
+            }
+
+
+def judged(name: str, slower: float, *, apart: bool) -> dict[str, Any]:
+    return {"name": name, "new_over_old": slower, "regression": slower > SLOWER and apart}
+
+
+def main() -> None:
+    made = parser(__doc__, quick="width 32 on the best instruction set only, three rounds")
+    made.add_argument("old", metavar="OLD", help="a result file, or a git revision")
+    made.add_argument("new", nargs="?", type=Path, metavar="NEW.json", help="with a result file")
+    made.add_argument("--fail", action="store_true", help="exit 1 where there is a regression")
+    options: argparse.Namespace = made.parse_args()
+    facts = begin(options)
+    columns = ("x eager", "x eager") if options.new else ("ms", "ms")
+    keys = ("times_eager", "times_eager") if options.new else ("milliseconds", "milliseconds")
+    table = Table("case", f"old {columns[0]}", f"new {columns[1]}", "new/old", "")
+    rows = []
+
+    def show(found: Iterator[dict[str, Any]]) -> None:
+        for row in found:
+            rows.append(row)
+            table.row(
+                row["name"],
+                f"{row[f'old_{keys[0]}']:.1f}",
+                f"{row[f'new_{keys[1]}']:.1f}",
+                f"{row['new_over_old']:.2f}",
+                "REGRESSION" if row["regression"] else "",
+            )
+
+    if options.new:
+        show(compare_files(Path(options.old), options.new))
+    else:
+        isas = [isa for isa in facts["isas"] if isa != "scalar"] or facts["isas"]
+        with built(options.old) as tree:
+            if options.quick:
+                show(compare_trees(tree, options.threads, isas[:1], (32,), rounds=3))
+            else:
+                show(compare_trees(tree, options.threads, isas, (32, 64, 128), rounds=9))
+    write(options.json, facts, rows)
+    if options.fail and any(row["regression"] for row in rows):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

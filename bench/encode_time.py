@@ -1,0 +1,285 @@
+"""Encode time: the step, the time to equal quality, and whole encodes, against the paper's recipe.
+
+python bench/encode_time.py IMAGE [IMAGE …] [--part step|quality|encode] [--quick] [--threads N]
+                            [--json FILE] [--plot FILE]
+
+step     one step of fitting on every pixel of the first image, optimiser included: PyTorch eager
+         and compiled, and the cpu backend
+quality  on the middle 256x256 of each image: the recipe of bench/paper.py, the faster of eager and
+         compiled, for 1,500 steps, quantised to 8 bit and entropy-coded; then the fewest steps of
+         our ladder whose file decodes to that PSNR at no more bytes. Times are of the whole:
+         fitting to file; compiling is not counted
+encode   whole images, preset by preset and down a ladder of steps: seconds, bpp, decoded PSNR
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import Table, begin, in_turns, parser, ratio, write
+from numpy.typing import NDArray
+from paper import PaperFit
+from PIL import Image
+
+from tcnn_codec import _cpu
+from tcnn_codec.backends.base import Batches
+from tcnn_codec.backends.cpu import CpuBackend
+from tcnn_codec.config import PRESETS, EncodeConfig
+from tcnn_codec.encoder import Encoded, array_source, choose_spec, encode_source
+from tcnn_codec.entropy import encode_tensors
+from tcnn_codec.metrics import psnr
+from tcnn_codec.optimiser import OptimiserState
+from tcnn_codec.quantise import dequantise, quantise
+from tcnn_codec.siren import Grid, initialise
+
+Pixels = NDArray[np.uint8]
+CROP = 256
+PAPER_STEPS, PAPER_BITS = 1500, 8
+LADDER = (250, 500, 1000, 2000, 8000)
+REPEATS = 5
+
+
+def read(path: Path) -> Pixels:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def middle(picture: Pixels, side: int) -> Pixels:
+    top, left = ((size - side) // 2 for size in picture.shape[:2])
+    return np.ascontiguousarray(picture[top : top + side, left : left + side])
+
+
+def encode(picture: Pixels, threads: int, **options: Any) -> Encoded:
+    return encode_source(array_source(picture), EncodeConfig(threads=threads, **options))
+
+
+def paper_fit(picture: Pixels, *, compiled: bool) -> PaperFit:
+    height, width, channels = picture.shape
+    spec = choose_spec(array_source(picture), EncodeConfig())
+    return PaperFit(spec, Grid(width, height), picture.reshape(-1, channels), compiled=compiled)
+
+
+# ---- one step --------------------------------------------------------------------------------
+
+
+def measure_step(picture: Pixels, threads: int, rounds: int) -> Iterator[dict[str, Any]]:
+    height, width, channels = picture.shape
+    grid, target = Grid(width, height), picture.reshape(-1, channels)
+    spec = choose_spec(array_source(picture), EncodeConfig())
+    everything = np.arange(grid.pixels, dtype=np.uint32)
+    batch, rate = Batches(everything, ((0, 1),), grid.pixels), np.full(1, 1e-4, np.float32)
+
+    def native(isa: str, precision: str) -> Callable[[], object]:
+        backend = CpuBackend(threads, isa, precision)
+        state = OptimiserState.start(initialise(spec, 0))
+        return lambda: backend.fit_steps(spec, state, grid, target, batch, rate)
+
+    runs: dict[str, Callable[[], object]] = {
+        "torch eager": paper_fit(picture, compiled=False).step,
+        "torch compile": paper_fit(picture, compiled=True).step,
+    }
+    for isa in _cpu.available_isas():
+        if isa != "scalar":
+            runs[isa] = native(isa, "float32")
+    if _cpu.has_bfloat16("avx512"):
+        runs["avx512 bfloat16"] = native("avx512", "bfloat16")
+    times = in_turns(runs, rounds)
+    table = Table("step with optimiser", "ms", "spread", "x eager", "x compile")
+    for name, timing in times.items():
+        row = {
+            "part": "step",
+            "contestant": name,
+            **timing.report(),
+            "spread": timing.spread,
+            "times_eager": ratio(times["torch eager"], timing),
+            "times_compiled": ratio(times["torch compile"], timing),
+        }
+        table.row(
+            name,
+            f"{row['milliseconds']:.1f}",
+            f"{timing.spread:.0%}",
+            f"{row['times_eager']:.1f}",
+            f"{row['times_compiled']:.1f}",
+        )
+        yield row
+
+
+# ---- time to equal quality -------------------------------------------------------------------
+
+
+def measure_quality(
+    paths: list[Path], threads: int, side: int, steps: int
+) -> Iterator[dict[str, Any]]:
+    table = Table("equal quality", "steps", "dB", "bytes", "seconds", "sooner")
+    for path in paths:
+        crop = middle(read(path), side)
+        paper = run_paper(crop, steps)
+        table.row(
+            f"{path.stem}  torch {paper['form']}",
+            steps,
+            f"{paper['psnr_db']:.2f}",
+            paper["bytes"],
+            f"{paper['seconds']:.1f}",
+            "",
+        )
+        ours = reach(crop, threads, paper["psnr_db"], paper["bytes"], 4 * steps)
+        row = {"part": "quality", "image": path.stem, "side": side, "paper_steps": steps}
+        row |= {f"paper_{key}": value for key, value in paper.items()}
+        if ours is None:
+            table.row(f"{path.stem}  tcnn_codec", "", "not reached", "", "", "")
+            yield row | {"reached": False}
+            continue
+        again = [encode(crop, threads, steps=ours.fit_steps) for _ in range(REPEATS)]
+        seconds = statistics.median(encoded.encode_seconds for encoded in again)
+        row |= {
+            "reached": True,
+            "steps": ours.fit_steps,
+            "psnr_db": ours.psnr_db,
+            "bytes": len(ours.stream),
+            "seconds": seconds,
+            "sooner": paper["seconds"] / seconds,
+        }
+        table.row(
+            f"{path.stem}  tcnn_codec",
+            ours.fit_steps,
+            f"{ours.psnr_db:.2f}",
+            len(ours.stream),
+            f"{seconds:.2f}",
+            f"{row['sooner']:.0f}",
+        )
+        yield row
+
+
+def run_paper(crop: Pixels, steps: int) -> dict[str, Any]:
+    """The recipe from initialisation to entropy-coded bytes, in its faster form."""
+    forms = {
+        "eager": paper_fit(crop, compiled=False),
+        "compile": paper_fit(crop, compiled=True),
+    }
+    trial = in_turns({name: form.gradient for name, form in forms.items()}, rounds=5)
+    form = min(forms, key=lambda name: trial[name].median)
+    spec = choose_spec(array_source(crop), EncodeConfig())
+    start = time.perf_counter()
+    for _ in range(steps):
+        forms[form].step()
+    tensors = quantise(spec, forms[form].params, PAPER_BITS)
+    payload = encode_tensors(tensors)
+    seconds = time.perf_counter() - start
+    grid = Grid(crop.shape[1], crop.shape[0])
+    decoded = CpuBackend().render(spec, dequantise(spec, tensors), grid)[0]
+    return {
+        "form": form,
+        "psnr_db": psnr(crop, decoded),
+        "bytes": len(payload),
+        "seconds": seconds,
+    }
+
+
+def reach(
+    crop: Pixels, threads: int, psnr_db: float, most_bytes: int, most_steps: int
+) -> Encoded | None:
+    """The file of fewest steps, 20 and up by quarters, that is as good and no larger."""
+    steps = 20
+    while steps <= most_steps:
+        for bits in (8, 7, 6):
+            encoded = encode(crop, threads, steps=steps, bits=bits)
+            if encoded.psnr_db >= psnr_db and len(encoded.stream) <= most_bytes:
+                return encoded
+        steps = -(-steps * 5 // 4)
+    return None
+
+
+# ---- whole encodes ---------------------------------------------------------------------------
+
+
+def measure_encodes(
+    paths: list[Path], threads: int, presets: list[str], ladder: list[int]
+) -> Iterator[dict[str, Any]]:
+    """Means over the images; seconds are the median."""
+    table = Table("encode, mean of images", "steps", "seconds", "bpp", "dB", "least dB")
+    pictures = [read(path) for path in paths]
+    points: dict[str, dict[str, Any]] = {name: {"preset": name} for name in presets}
+    points |= {f"{steps} steps": {"steps": steps} for steps in ladder}
+    found: dict[str, list[Encoded]] = {name: [] for name in points}
+    for picture in pictures:
+        for name, options in points.items():
+            found[name].append(encode(picture, threads, **options))
+    for name, files in found.items():
+        row = {
+            "part": "encode",
+            "point": name,
+            "steps": files[0].fit_steps,
+            "images": [path.stem for path in paths],
+            "seconds": statistics.median(file.encode_seconds for file in files),
+            "slowest": max(file.encode_seconds for file in files),
+            "bits_per_pixel": statistics.mean(file.bits_per_pixel for file in files),
+            "psnr_db": statistics.mean(file.psnr_db for file in files),
+            "each_psnr_db": [file.psnr_db for file in files],
+            "precision": files[0].precision,
+        }
+        table.row(
+            name,
+            row["steps"],
+            f"{row['seconds']:.2f}",
+            f"{row['bits_per_pixel']:.4f}",
+            f"{row['psnr_db']:.2f}",
+            f"{min(row['each_psnr_db']):.2f}",
+        )
+        yield row
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Decoded PSNR over encode time, the presets named."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = sorted((row for row in rows if row["part"] == "encode"), key=lambda row: row["seconds"])
+    figure, axes = pyplot.subplots(figsize=(6.4, 4), layout="constrained")
+    axes.plot(
+        [row["seconds"] for row in rows], [row["psnr_db"] for row in rows], "o-", color="#4878a8"
+    )
+    for row in rows:
+        if row["point"] in PRESETS:
+            place = row["seconds"], row["psnr_db"]
+            axes.plot(*place, "o", color="#c04030", markersize=9)
+            axes.annotate(row["point"], place, xytext=(8, -14), textcoords="offset points")
+    axes.set(xscale="log", xlabel="encode time, s", ylabel="PSNR of the decoded file, dB")
+    axes.set_title(f"Mean of {len(rows[0]['images'])} images, one network of width 32")
+    axes.grid(alpha=0.3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    print(f"\nwritten: {path}")
+
+
+def main() -> None:
+    made = parser(__doc__, quick="a crop of 128, 100 paper steps, a short ladder")
+    made.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    made.add_argument("--part", choices=("step", "quality", "encode"), help="default: all three")
+    made.add_argument("--plot", type=Path, metavar="FILE", help="draw PSNR over encode time")
+    options: argparse.Namespace = made.parse_args()
+    facts = begin(options)
+    quick, threads, rows = options.quick, options.threads, []
+    if options.part in (None, "step"):
+        rows += measure_step(read(options.images[0]), threads, rounds=3 if quick else 7)
+        print()
+    if options.part in (None, "quality"):
+        side, steps = (128, 100) if quick else (CROP, PAPER_STEPS)
+        rows += measure_quality(options.images, threads, side, steps)
+        print()
+    if options.part in (None, "encode"):
+        presets = ["fast"] if quick else list(PRESETS)
+        rows += measure_encodes(options.images, threads, presets, list(LADDER[: 2 if quick else 5]))
+        if options.plot:
+            plot(rows, options.plot)
+    write(options.json, facts, rows)
+
+
+if __name__ == "__main__":
+    main()
