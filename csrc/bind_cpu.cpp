@@ -130,21 +130,21 @@ double loss_and_grad(Siren& siren, const SirenShape& shape, const py::buffer& pa
 void fit_steps(Siren& siren, const SirenShape& shape, const py::buffer& params,
                const py::buffer& mean, const py::buffer& variance, int64_t step, float beta1,
                float beta2, float epsilon, float momentum, float weight_decay,
-               const std::vector<py::buffer>& encodings,
-               const py::buffer& target, const std::optional<py::buffer>& pixel_order,
+               const std::vector<py::buffer>& encodings, const py::buffer& target,
+               const std::optional<py::buffer>& pixel_order,
                const std::vector<std::pair<int64_t, int64_t>>& starts_and_strides, int64_t count,
                const py::buffer& learning_rates, const py::buffer& losses) {
   const EncodedGrid grid = make_grid(shape, encodings);
   const int64_t parameters = shape.parameter_count();
   Optimiser state{checked<float>(params, "params", parameters, true),
-            checked<float>(mean, "mean", parameters, true),
-            checked<float>(variance, "variance", parameters, true),
-            step,
-            beta1,
-            beta2,
-            epsilon,
-            momentum,
-            weight_decay};
+                  checked<float>(mean, "mean", parameters, true),
+                  checked<float>(variance, "variance", parameters, true),
+                  step,
+                  beta1,
+                  beta2,
+                  epsilon,
+                  momentum,
+                  weight_decay};
   const Target wanted = make_target(shape, grid, target);
   const Order order(grid, pixel_order);
   std::vector<Batch> batches;
@@ -191,9 +191,10 @@ PYBIND11_MODULE(_cpu, module) {
            "Fills gradient; returns the mean squared error over indices (None: all pixels).")
       .def("fit_steps", &fit_steps, py::arg("shape"), py::arg("params"), py::arg("mean"),
            py::arg("variance"), py::arg("step"), py::arg("beta1"), py::arg("beta2"),
-           py::arg("epsilon"), py::arg("momentum"), py::arg("weight_decay"), py::arg("encodings"), py::arg("target"), py::arg("order"),
-           py::arg("starts_and_strides"), py::arg("count"), py::arg("learning_rates"),
-           py::arg("losses"),
-           "One step of the optimiser per (start, stride): the batch order[(start + stride * i) % size] for "
+           py::arg("epsilon"), py::arg("momentum"), py::arg("weight_decay"), py::arg("encodings"),
+           py::arg("target"), py::arg("order"), py::arg("starts_and_strides"), py::arg("count"),
+           py::arg("learning_rates"), py::arg("losses"),
+           "One step of the optimiser per (start, stride): the batch order[(start + stride * i) % "
+           "size] for "
            "i < count. Changes params, mean and variance; fills losses, float64 [steps].");
 }

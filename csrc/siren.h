@@ -54,9 +54,9 @@ struct Batch {
 // (Kingma & Ba, arXiv 1412.6980) on biases.
 struct Optimiser {
   float* params;
-  float* mean;      // Adam's first moment, Muon's momentum
-  float* variance;  // Adam's second moment; unused by Muon
-  int64_t step;     // steps done so far
+  float* mean;                  // Adam's first moment, Muon's momentum
+  float* variance;              // Adam's second moment; unused by Muon
+  int64_t step;                 // steps done so far
   float beta1, beta2, epsilon;  // Adam's
   float momentum;               // Muon's
   float weight_decay;           // of weights, per step and unit of learning rate
@@ -92,9 +92,11 @@ class Siren {
   double loss_and_grad(const SirenShape& shape, const float* params, const EncodedGrid& grid,
                        const Target& target, const Batch& batch, float* gradient);
 
-  // One loss_and_grad and one step of the optimiser per batch; losses [batches] are those before each step.
-  void fit_steps(const SirenShape& shape, Optimiser& state, const EncodedGrid& grid, const Target& target,
-                 const std::vector<Batch>& batches, const float* learning_rates, double* losses);
+  // One loss_and_grad and one step of the optimiser per batch; losses [batches] are those before
+  // each step.
+  void fit_steps(const SirenShape& shape, Optimiser& state, const EncodedGrid& grid,
+                 const Target& target, const std::vector<Batch>& batches,
+                 const float* learning_rates, double* losses);
 
  private:
   struct Engine;

@@ -30,8 +30,8 @@ std::vector<const KernelTable*> supported() {
 
 bool has_bfloat16(const std::string& isa) {
 #ifdef TCNN_CODEC_X86
-  return isa == "avx512" && has_avx512() &&
-         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512bf16");
+  return isa == "avx512" && has_avx512() && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512bf16");
 #else
   (void)isa;
   return false;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -92,11 +93,19 @@ int slices_of(int64_t tiles) {
   return slices;
 }
 
-// destination [columns, stride] = source [rows, columns]^T, padding left as it is.
-void transpose(const float* source, int rows, int columns, int stride, float* destination) {
+// destination [columns, stride] = factor source [rows, columns]^T, padding left as it is.
+void transpose(const float* source, double factor, int rows, int columns, int stride,
+               float* destination) {
   for (int r = 0; r < rows; ++r)
     for (int c = 0; c < columns; ++c)
-      destination[int64_t(c) * stride + r] = source[int64_t(r) * columns + c];
+      destination[int64_t(c) * stride + r] = float(factor * source[int64_t(r) * columns + c]);
+}
+
+// Biases in half-turns, less whole turns: their rounding shifts every pixel alike, and is the
+// smaller the smaller they are.
+void scale_bias(const float* source, double half_turns, int width, float* destination) {
+  for (int i = 0; i < width; ++i)
+    destination[i] = float(std::remainder(half_turns * double(source[i]), 2.0));
 }
 
 // To nearest, ties to even; parameters are finite.
@@ -153,22 +162,23 @@ struct Siren::Engine {
     float* output_forward = output_backward + kOut * stride;
     float* output_bias = output_forward + int64_t(width) * kOut;
 
+    const double half_turns = double(shape.w0) / kPi;
     const int inputs = shape.axes * shape.features;
-    transpose(params, width, inputs, stride, input);
+    transpose(params, half_turns, width, inputs, stride, input);
     params += int64_t(width) * inputs;
-    std::memcpy(input_bias, params, sizeof(float) * size_t(width));
+    scale_bias(params, half_turns, width, input_bias);
     params += width;
     for (int layer = 0; layer < shape.hidden_layers; ++layer) {
       const int64_t at = int64_t(layer) * width * stride;
-      transpose(params, width, width, stride, forward + at);
+      transpose(params, half_turns, width, width, stride, forward + at);
       for (int r = 0; r < width; ++r)
         for (int c = 0; c < width; ++c)
           backward[at + int64_t(r) * stride + c] = shape.w0 * params[r * width + c];
       params += width * width;
-      std::memcpy(bias + int64_t(layer) * stride, params, sizeof(float) * size_t(width));
+      scale_bias(params, half_turns, width, bias + int64_t(layer) * stride);
       params += width;
     }
-    transpose(params, shape.out_channels, width, kOut, output_forward);
+    transpose(params, 1, shape.out_channels, width, kOut, output_forward);
     for (int c = 0; c < shape.out_channels; ++c)
       std::memcpy(output_backward + c * stride, params + c * width, sizeof(float) * size_t(width));
     params += shape.out_channels * width;
@@ -176,9 +186,6 @@ struct Siren::Engine {
 
     PackedNet net{};
     net.shape = shape;
-    const double half_turns = double(shape.w0) / kPi;
-    net.phase.high = float(half_turns);
-    net.phase.low = float(half_turns - double(net.phase.high));
     net.stride = stride;
     net.forward = forward;
     net.backward = backward;

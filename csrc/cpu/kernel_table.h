@@ -18,25 +18,20 @@ struct Pair {
   uint32_t bits;
 };
 
-// w0 / pi as the sum of two floats: what turns W x + b into half-turns.
-struct Phase {
-  float high, low;
-};
-
-// The network, repacked for one step. Rows are padded with zeros to `stride` floats.
+// The network, repacked for one step. Rows are padded with zeros to `stride` floats. What leads to
+// a sine is scaled by w0 / pi, so that phases come out in half-turns.
 struct PackedNet {
   SirenShape shape;
-  Phase phase;
   int stride;                    // padded width
-  const float* forward;          // per hidden layer [in, stride]: W^T
+  const float* forward;          // per hidden layer [in, stride]: W^T w0 / pi
   const float* backward;         // per hidden layer [out, stride]: W w0
-  const float* bias;             // per hidden layer [stride]: b
+  const float* bias;             // per hidden layer [stride]: b w0 / pi, less whole turns
   const float* output_forward;   // [in, kOut]: V^T
   const float* output_backward;  // [kOut, stride]: V
   const float* output_bias;      // [kOut]
   // The same four in bfloat16, rows 2k and 2k + 1 paired in row k; null in float32.
   const Pair *forward_pairs, *backward_pairs, *output_forward_pairs, *output_backward_pairs;
-  const float* table[3];  // per axis [size, stride]: that axis' part of W x + b of the input layer
+  const float* table[3];  // per axis [size, stride]: that axis' part of the input layer's phase
   int64_t axis_size[3];
 };
 

@@ -81,8 +81,7 @@ INLINE void muon_step(const Optimiser& state, const float* gradient, float learn
     for (int c = 0; c < columns; ++c) {
       const int i = r * columns + c;
       momentum[i] += (gradient[i] - momentum[i]) * (1 - keep);
-      scratch[r * row_step + c * column_step] =
-          gradient[i] + (momentum[i] - gradient[i]) * keep;
+      scratch[r * row_step + c * column_step] = gradient[i] + (momentum[i] - gradient[i]) * keep;
     }
   const float* update = orthogonalise(scratch, tall, narrow, stride, scratch + tall * stride);
   const float decay = 1 - learning_rate * state.weight_decay;

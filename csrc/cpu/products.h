@@ -79,8 +79,7 @@ INLINE void product_block(const Operands<T>& x, int row, int vector, const Done&
     for (int m = 0; m < MR; ++m) {
       const auto left = V::set(a[m * x.a_row]);
 #pragma GCC unroll 4
-      for (int n = 0; n < NR; ++n)
-        block.sum[m][n] = multiply_add(left, right[n], block.sum[m][n]);
+      for (int n = 0; n < NR; ++n) block.sum[m][n] = multiply_add(left, right[n], block.sum[m][n]);
     }
   }
   done(block);

@@ -1,27 +1,23 @@
-// Sine and cosine of w0 x, for any vector type.
+// Sine and cosine of pi x, for any vector type: phases are kept in half-turns, so that reducing
+// them takes no multiplication.
 #pragma once
 
 #include "inline.h"
-#include "kernel_table.h"
 
 namespace {
-
-using tcnn_codec::Phase;
 
 template <class V>
 struct SinCos {
   V sine, cosine;
 };
 
-// w0 x is w0 / pi x half-turns, an integer n and a rest |r| <= 1/2; sin and cos of n half-turns
-// are a sign. Holds for |n| < 2^21. Where multiply_add is fused, two steps with w0 / pi in two
-// parts add no error to r; elsewhere they add 2^-24 n, as rounding the phase would.
+// x half-turns are an integer n and a rest |r| <= 1/2; sin and cos of n half-turns are a sign.
+// Exact for |n| < 2^21.
 template <class V>
-INLINE V rest_of_half_turns(V x, const Phase& phase, V& parity) {
+INLINE V rest_of_half_turns(V x, V& parity) {
   const V magic = V::set(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
-  parity = multiply_add(x, V::set(phase.high), magic);
-  const V r = multiply_add(x, V::set(phase.high), magic - parity);
-  return multiply_add(x, V::set(phase.low), r);
+  parity = x + magic;
+  return x - (parity - magic);
 }
 
 // sin(pi r) as pi r + r (a polynomial in r^2), the leading term fused last: half a unit in the
@@ -46,20 +42,26 @@ INLINE V cosine_polynomial(V s) {
 }
 
 template <class V>
-INLINE SinCos<V> sincos_phase(V x, const Phase& phase) {
+INLINE SinCos<V> sincos_half_turns(V x) {
   V parity;
-  const V r = rest_of_half_turns(x, phase, parity);
+  const V r = rest_of_half_turns(x, parity);
   const V s = r * r;
   return {flip_sign_by_parity(sine_polynomial(r, s), parity),
           flip_sign_by_parity(cosine_polynomial(s), parity)};
 }
 
-// Both to 7e-5, an eighth of a bfloat16's last place, for results that are rounded to one.
 template <class V>
-INLINE SinCos<V> coarse_sincos_phase(V x, const Phase& phase) {
-  const V magic = V::set(12582912.0f);
-  const V parity = multiply_add(x, V::set(phase.high), magic);
-  const V r = multiply_add(x, V::set(phase.high), magic - parity);
+INLINE V sin_half_turns(V x) {
+  V parity;
+  const V r = rest_of_half_turns(x, parity);
+  return flip_sign_by_parity(sine_polynomial(r, r * r), parity);
+}
+
+// Both to 7e-5, a thirtieth of a bfloat16's last place at 1, for results that are rounded to one.
+template <class V>
+INLINE SinCos<V> coarse_sincos_half_turns(V x) {
+  V parity;
+  const V r = rest_of_half_turns(x, parity);
   const V s = r * r;
   V p = multiply_add(V::set(2.29954737f), s, V::set(-5.13690535f));
   p = multiply_add(p, s, V::set(3.14064004f));
@@ -67,13 +69,6 @@ INLINE SinCos<V> coarse_sincos_phase(V x, const Phase& phase) {
   q = multiply_add(q, s, V::set(-4.93393813f));
   q = multiply_add(q, s, V::set(0.9999933f));
   return {flip_sign_by_parity(p * r, parity), flip_sign_by_parity(q, parity)};
-}
-
-template <class V>
-INLINE V sin_phase(V x, const Phase& phase) {
-  V parity;
-  const V r = rest_of_half_turns(x, phase, parity);
-  return flip_sign_by_parity(sine_polynomial(r, r * r), parity);
 }
 
 }  // namespace

@@ -20,9 +20,7 @@ using PairProduct = Operands<Pair>;
 // inside those (GCC bug 105593), and makes the same instruction of both.
 
 // Two pixels' values at the same sixteen features, as bfloat16: `low` and then `high`.
-INLINE __m512i round_both(Vec low, Vec high) {
-  return (__m512i)_mm512_cvtne2ps_pbh(high.v, low.v);
-}
+INLINE __m512i round_both(Vec low, Vec high) { return (__m512i)_mm512_cvtne2ps_pbh(high.v, low.v); }
 
 INLINE void store_rows(__m512i both, Pair* low, Pair* high) {
   __builtin_memcpy(low, &both, sizeof(__m256i));
@@ -35,9 +33,7 @@ INLINE Pairs16 interleave(__m512i both) {
   return {_mm512_maskz_permutexvar_epi16(~0u, order, both)};
 }
 
-INLINE Vec low_halves(Pairs16 x) {
-  return {_mm512_castsi512_ps((__m512i)((__v16su)x.v << 16))};
-}
+INLINE Vec low_halves(Pairs16 x) { return {_mm512_castsi512_ps((__m512i)((__v16su)x.v << 16))}; }
 INLINE Vec high_halves(Pairs16 x) {
   return {_mm512_castsi512_ps((__m512i)((__v16su)x.v & (__v16su)_mm512_set1_epi32(-0x10000)))};
 }
@@ -67,9 +63,9 @@ struct Bfloat16Tiles {
   }
 
   // Sine and cosine of two pixels' phases at vector n of their layer.
-  static INLINE void activate(Vec low, Vec high, const Phase& phase, Pair* rows, Pair* pairs,
-                              Pair* cosines, int m, int n, ptrdiff_t row) {
-    const SinCos<Vec> a = coarse_sincos_phase(low, phase), b = coarse_sincos_phase(high, phase);
+  static INLINE void activate(Vec low, Vec high, Pair* rows, Pair* pairs, Pair* cosines, int m,
+                              int n, ptrdiff_t row) {
+    const SinCos<Vec> a = coarse_sincos_half_turns(low), b = coarse_sincos_half_turns(high);
     const __m512i sines = round_both(a.sine, b.sine);
     Pair* at = rows + m * (row / 2) + n * (Vec::lanes / 2);
     store_rows(sines, at, at + row / 2);
@@ -83,9 +79,8 @@ struct Bfloat16Tiles {
                               Pair* pairs, Pair* cosines) {
     const ptrdiff_t row = stride(net), words = layer_words(net);
     const int count = vectors(net);
-    const Phase phase = net.phase;
     input_layer_pairs(net, row, count, tile, [=](int p, int n, Vec low, Vec high) {
-      activate(low, high, phase, rows, pairs, cosines, p, n, row);
+      activate(low, high, rows, pairs, cosines, p, n, row);
     });
     Pair* in = rows;
     Pair* out = rows + words;
@@ -93,12 +88,13 @@ struct Bfloat16Tiles {
       const float* bias = net.bias + layer * row;
       pairs += words;
       cosines += words;
-      const PairProduct x{in,  row / 2, 1, net.forward_pairs + layer * weight_words(net),
+      const PairProduct x{in,  row / 2,
+                          1,   net.forward_pairs + layer * weight_words(net),
                           row, (net.shape.width + 1) / 2};
       product<Vec, RowsAre::tile>(x, kTile, count, [=](auto& block) {
         block.each_two_rows([=](int m, int n, Vec low, Vec high) {
           const Vec b = Vec::load(bias + n * Vec::lanes);
-          activate(low + b, high + b, phase, out, pairs, cosines, m, n, row);
+          activate(low + b, high + b, out, pairs, cosines, m, n, row);
         });
       });
       Pair* swap = in;
@@ -110,7 +106,7 @@ struct Bfloat16Tiles {
 
   static INLINE void output_layer(const PackedNet& net, const Pair* rows, float* y) {
     const Vec4 bias = Vec4::load(net.output_bias);
-    const PairProduct x{rows, stride(net) / 2, 1, net.output_forward_pairs,
+    const PairProduct x{rows, stride(net) / 2,          1, net.output_forward_pairs,
                         kOut, (net.shape.width + 1) / 2};
     product<Vec4, RowsAre::tile>(x, kTile, 1, [=](auto& block) {
       block.each([=](int m, int, Vec4 sum) { (sum + bias).store(y + m * kOut); });
@@ -148,9 +144,9 @@ struct Bfloat16Tiles {
     });
   }
 
-  static INLINE void backward(const PackedNet& net, const TileCoordinates& tile,
-                              const float* error, const Pair* pairs, const Pair* cosines,
-                              Pair* deltas, float* input_delta, GradientSums& sums) {
+  static INLINE void backward(const PackedNet& net, const TileCoordinates& tile, const float* error,
+                              const Pair* pairs, const Pair* cosines, Pair* deltas,
+                              float* input_delta, GradientSums& sums) {
     const ptrdiff_t row = stride(net), words = layer_words(net);
     const int count = vectors(net), width = net.shape.width, last = net.shape.hidden_layers;
     Pair error_rows[kTile * kOut / 2], error_pairs[kTile * kOut / 2];
@@ -169,7 +165,7 @@ struct Bfloat16Tiles {
                    sums.bias + (layer - 1) * row);
       add_product(PairProduct{delta_pairs, 1, row, pairs + (layer - 1) * words, row, kTile / 2},
                   width, count, sums.hidden + (layer - 1) * layer_floats(net), row);
-      x = {delta_rows, row / 2, 1, net.backward_pairs + (layer - 1) * weight_words(net),
+      x = {delta_rows, row / 2,        1, net.backward_pairs + (layer - 1) * weight_words(net),
            row,        (width + 1) / 2};
       delta_rows = delta_rows == deltas ? deltas + 2 * words : deltas;
       delta_pairs = delta_rows + words;

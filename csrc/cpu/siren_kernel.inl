@@ -40,9 +40,8 @@ struct Tiles {
                       float* cosines) {
     const ptrdiff_t row = stride(net);
     const int count = vectors(net), width = net.shape.width;
-    const Phase phase = net.phase;
     input_layer(net, row, count, tile, [=](int p, int n, Vec x) {
-      const SinCos<Vec> sc = sincos_phase(x, phase);
+      const SinCos<Vec> sc = sincos_half_turns(x);
       sc.sine.store(sines + p * row + n * Vec::lanes);
       sc.cosine.store(cosines + p * row + n * Vec::lanes);
     });
@@ -54,7 +53,7 @@ struct Tiles {
       const Floats x{in, row, 1, net.forward + layer * layer_floats(net), row, width};
       product<Vec, RowsAre::tile>(x, kTile, count, [=](auto& block) {
         block.each([=](int m, int n, Vec sum) {
-          const SinCos<Vec> sc = sincos_phase(sum + Vec::load(bias + n * Vec::lanes), phase);
+          const SinCos<Vec> sc = sincos_half_turns(sum + Vec::load(bias + n * Vec::lanes));
           sc.sine.store(sine + m * row + n * Vec::lanes);
           sc.cosine.store(cosine + m * row + n * Vec::lanes);
         });
@@ -132,7 +131,6 @@ struct Tiles {
     const FlushDenormals flush;
     const ptrdiff_t row = stride(net);
     const int count = vectors(net), channels = net.shape.out_channels;
-    const Phase phase = net.phase;
     for (int64_t i = first; i < last; i += kTile) {
       const int valid = int(last - i < kTile ? last - i : kTile);
       float* in = scratch;
@@ -142,14 +140,14 @@ struct Tiles {
       for (int p = 0; p < kTile; ++p) tile.pixel[p] = uint32_t(i + (p < valid ? p : valid - 1));
       locate(net, tile);
       input_layer(net, row, count, tile, [=](int p, int n, Vec x) {
-        sin_phase(x, phase).store(in + p * row + n * Vec::lanes);
+        sin_half_turns(x).store(in + p * row + n * Vec::lanes);
       });
       for (int layer = 0; layer < net.shape.hidden_layers; ++layer) {
         const float* bias = net.bias + layer * row;
         const Floats x{in, row, 1, net.forward + layer * layer_floats(net), row, net.shape.width};
         product<Vec, RowsAre::tile>(x, kTile, count, [=](auto& block) {
           block.each([=](int m, int n, Vec sum) {
-            sin_phase(sum + Vec::load(bias + n * Vec::lanes), phase)
+            sin_half_turns(sum + Vec::load(bias + n * Vec::lanes))
                 .store(out + m * row + n * Vec::lanes);
           });
         });

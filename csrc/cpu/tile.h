@@ -16,7 +16,6 @@ using tcnn_codec::GradientSums;
 using tcnn_codec::kOut;
 using tcnn_codec::kTile;
 using tcnn_codec::PackedNet;
-using tcnn_codec::Phase;
 using tcnn_codec::Target;
 
 // Denormals cost a hundred cycles each and mean nothing here.
