@@ -42,8 +42,8 @@ def optimise(spec: SirenSpec, state: OptimiserState, gradient: F32, learning_rat
             mean += (new - mean) * np.float32(1 - MOMENTUM)
             update = orthogonalise((new + (mean - new) * np.float32(MOMENTUM)).reshape(shape))
             scale = max(1.0, shape[0] / shape[1]) ** 0.5
-            params *= np.float32(1 - learning_rate * WEIGHT_DECAY)
-            params -= np.float32(learning_rate * scale) * update.ravel()
+            decay = np.float32(learning_rate * WEIGHT_DECAY) * params
+            params -= decay + np.float32(learning_rate * scale) * update.ravel()
         else:
             adam_step(state, tensor.place, new, learning_rate)
     state.step += 1

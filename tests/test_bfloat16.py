@@ -85,29 +85,50 @@ def exact(case: Case, seed: int) -> tuple[float, NDArray[np.float64]]:
 
 def errors(
     compute: Callable[[Case, int], tuple[float, NDArray[np.float32]]], case: Case
-) -> tuple[float, float]:
-    """Relative error of the loss and of the gradient, root mean square over seeds."""
+) -> NDArray[np.float64]:
+    """Relative errors of the loss and of the gradient, float64 [seed, 2]."""
     found = []
     for seed in SEEDS:
         loss, gradient = compute(case, seed)
         exact_loss, exact_gradient = exact(case, seed)
         way = np.linalg.norm(gradient - exact_gradient) / np.linalg.norm(exact_gradient)
         found.append((loss / exact_loss - 1, way))
-    loss_error, gradient_error = np.sqrt(np.mean(np.square(found), axis=0))
-    return float(loss_error), float(gradient_error)
+    return np.array(found)
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_loss_and_gradient_are_as_accurate_as_the_oracle(bfloat16: CpuBackend, case: Case) -> None:
+def rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+@cache
+def oracle_errors(case: Case) -> NDArray[np.float64]:
+    return errors(loss_and_grad, case)
+
+
+@pytest.fixture(scope="module")
+def native_errors(bfloat16: CpuBackend) -> Callable[[Case], NDArray[np.float64]]:
     def compute(case: Case, seed: int) -> tuple[float, NDArray[np.float32]]:
         return bfloat16.loss_and_grad(
             case.spec, case.params(seed), case.grid, case.target(seed), case.indices(seed)
         )
 
-    loss, gradient = errors(compute, case)
-    oracle_loss, oracle_gradient = errors(loss_and_grad, case)
-    assert loss <= 2 * oracle_loss
-    assert gradient <= 2 * oracle_gradient
+    return cache(lambda case: errors(compute, case))
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_gradient_is_as_accurate_as_the_oracle(
+    native_errors: Callable[[Case], NDArray[np.float64]], case: Case
+) -> None:
+    assert rms(native_errors(case)[:, 1]) <= 2 * rms(oracle_errors(case)[:, 1])
+
+
+def test_loss_is_as_accurate_as_the_oracle(
+    native_errors: Callable[[Case], NDArray[np.float64]],
+) -> None:
+    """Over the whole list: one number's error is near zero by chance in some cases."""
+    native = np.array([native_errors(case)[:, 0] for case in CASES])
+    oracle = np.array([oracle_errors(case)[:, 0] for case in CASES])
+    assert rms(native) <= 2 * rms(oracle)
 
 
 def test_decoding_is_float32(bfloat16: CpuBackend) -> None:

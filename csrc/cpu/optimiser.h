@@ -84,12 +84,13 @@ INLINE void muon_step(const Optimiser& state, const float* gradient, float learn
       scratch[r * row_step + c * column_step] = gradient[i] + (momentum[i] - gradient[i]) * keep;
     }
   const float* update = orthogonalise(scratch, tall, narrow, stride, scratch + tall * stride);
-  const float decay = 1 - learning_rate * state.weight_decay;
+  const float decay = learning_rate * state.weight_decay;
   const float rate = learning_rate * (wide ? 1.0f : sqrtf(float(rows) / float(columns)));
   for (int r = 0; r < rows; ++r)
-    for (int c = 0; c < columns; ++c)
-      params[r * columns + c] =
-          params[r * columns + c] * decay - rate * update[r * row_step + c * column_step];
+    for (int c = 0; c < columns; ++c) {
+      float& weight = params[r * columns + c];
+      weight -= decay * weight + rate * update[r * row_step + c * column_step];
+    }
 }
 
 }  // namespace
