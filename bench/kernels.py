@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from common import Table, Timing, begin, in_turns, parser, ratio, write
 from paper import PaperFit
 
@@ -80,6 +81,7 @@ def multiplications(spec: SirenSpec) -> float:
 def measure_steps(
     name: str, spec: SirenSpec, backends: dict[str, CpuBackend], rounds: int
 ) -> list[dict[str, Any]]:
+    torch.compiler.reset()
     target = random_picture()
     shallow = SirenSpec(frequencies=spec.frequencies, hidden_layers=0, width=spec.width)
     eager, compiled = (PaperFit(spec, GRID, target, compiled=c) for c in (False, True))

@@ -7,16 +7,31 @@ The paper's L1 term is left out: it costs the contestant quality and time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from tcnn_codec.backends.reference import forward
 from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis, initialise
 
 LEARNING_RATE = 5e-4
+
+
+class Siren(nn.Module):
+    """The network over encoded coordinates [pixels, features]."""
+
+    def __init__(self, spec: SirenSpec) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(n, m) for m, n in spec.layer_shapes)
+        self.w0 = spec.w0
+        start = torch.from_numpy(initialise(spec, 0))
+        nn.utils.vector_to_parameters(start, self.parameters())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers[:-1]:
+            x = torch.sin(self.w0 * layer(x))
+        found: torch.Tensor = self.layers[-1](x)
+        return found
 
 
 class PaperFit:
@@ -28,22 +43,22 @@ class PaperFit:
         x, y = (torch.from_numpy(encode_axis(spec, size)) for size in grid.axis_sizes(2))
         shape = (grid.height, grid.width, spec.features_per_axis)
         encoded = torch.cat([x[None].expand(shape), y[:, None].expand(shape)], dim=-1)
-        encoded = encoded.reshape(grid.pixels, -1).contiguous()
-        wanted = torch.tensor(target) * (2 / 255) - 1
-        self._flat = torch.from_numpy(initialise(spec, 0)).requires_grad_()
-        self._adam = torch.optim.Adam([self._flat], lr=LEARNING_RATE, fused=True)
+        self._encoded = encoded.reshape(grid.pixels, -1).contiguous()
+        self._wanted = torch.tensor(target) * (2 / 255) - 1
+        self._network = Siren(spec)
+        self._adam = torch.optim.Adam(self._network.parameters(), lr=LEARNING_RATE, fused=True)
+        network = self._network
 
-        def loss(flat: torch.Tensor) -> torch.Tensor:
-            return (forward(spec, flat, encoded) - wanted).square().mean()
+        def loss(encoded: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+            return (network(encoded) - wanted).square().mean()
 
-        self._loss: Callable[[torch.Tensor], torch.Tensor] = (
-            torch.compile(loss) if compiled else loss
-        )
+        # Each spec is its own program: without this, shapes would become symbols.
+        self._loss = torch.compile(loss, dynamic=False) if compiled else loss
 
     def gradient(self) -> None:
         """Forward and backward."""
-        self._flat.grad = None
-        self._loss(self._flat).backward()
+        self._adam.zero_grad()
+        self._loss(self._encoded, self._wanted).backward()
 
     def step(self) -> None:
         self.gradient()
@@ -51,5 +66,7 @@ class PaperFit:
 
     @property
     def params(self) -> F32:
-        found: F32 = self._flat.detach().numpy().copy()
+        """The flat vector, weight then bias, layer after layer."""
+        flat = nn.utils.parameters_to_vector(self._network.parameters())
+        found: F32 = flat.detach().numpy().copy()
         return found
