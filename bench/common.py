@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import shlex
 import statistics
@@ -83,6 +84,7 @@ def begin(options: argparse.Namespace) -> dict[str, Any]:
         "command": shlex.join(["python", f"bench/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         **machine(),
         "threads": options.threads,
+        "malloc": [f"{k}={v}" for k, v in os.environ.items() if k.startswith("MALLOC_")],
     }
     for name, value in facts.items():
         print(f"{name}: {', '.join(value) if isinstance(value, list) else value}")

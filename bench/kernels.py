@@ -1,9 +1,11 @@
 """Time of a training step, and of decoding, of a 768x512 image, against PyTorch in the same run.
 
-python bench/kernels.py [--quick] [--threads N] [--rounds N] [--json FILE]
+python bench/kernels.py [--quick] [--networks NAME …] [--threads N] [--rounds N] [--json FILE]
 
 A step is forward, loss and backward over every pixel. PyTorch, eager and compiled, has its
-positional encoding computed beforehand; the cpu backend builds its tables inside the step.
+positional encoding computed beforehand; the cpu backend builds its tables inside the step. PyTorch
+allocates its activations anew in every step: for how much of its time that is, run this with
+MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=-1 MALLOC_TOP_PAD_=536870912 in the environment.
 
 of peak     multiply-adds of hidden and output layers, against what the registers alone do in the
             same run at that precision
@@ -20,7 +22,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from common import Table, Timing, begin, in_turns, parser, ratio, write
 from paper import PaperFit
 
@@ -39,8 +40,9 @@ COIN = {
 }
 QUICK = ("paper 32",)
 DECODED = ("paper 32", "paper 64")
-SCALAR = ("paper 32", "paper 64")
-FIT_STEPS = 20
+#: These have rows of the portable kernels and of PyTorch in bfloat16, too.
+DETAILED = ("paper 32", "paper 64")
+FIT_STEPS = 100
 
 
 def native_backends(threads: int) -> dict[str, CpuBackend]:
@@ -81,21 +83,25 @@ def multiplications(spec: SirenSpec) -> float:
 def measure_steps(
     name: str, spec: SirenSpec, backends: dict[str, CpuBackend], rounds: int
 ) -> list[dict[str, Any]]:
-    torch.compiler.reset()
     target = random_picture()
     shallow = SirenSpec(frequencies=spec.frequencies, hidden_layers=0, width=spec.width)
-    eager, compiled = (PaperFit(spec, GRID, target, compiled=c) for c in (False, True))
+    eager = PaperFit(spec, GRID, target, compiled=False)
+    compiled = PaperFit(spec, GRID, target, compiled=True)
     runs: dict[str, Callable[[], object]] = {
         "torch eager": eager.gradient,
         "torch compile": compiled.gradient,
     }
+    if name in DETAILED:
+        both = PaperFit(spec, GRID, target, compiled=True, bfloat16=True)
+        runs["torch compile bfloat16"] = both.gradient
+    torch_names = tuple(runs)
     for isa, backend in backends.items():
         runs[isa] = full_step(backend, spec, target)
         runs[f"{isa} shallow"] = full_step(backend, shallow, target)
         runs[f"{isa} fit"] = fit_steps(backend, spec, target)
     times = in_turns(runs, rounds)
     rows: list[dict[str, Any]] = []
-    for contestant in ("torch eager", "torch compile", *backends):
+    for contestant in (*torch_names, *backends):
         timing = times[contestant]
         row = {
             "operation": "step",
@@ -158,6 +164,7 @@ def percent(row: dict[str, Any], key: str) -> str:
 
 def main() -> None:
     made = parser(__doc__, quick="width 32 only, three rounds")
+    made.add_argument("--networks", nargs="+", choices=PAPER | COIN, metavar="NAME")
     made.add_argument("--rounds", type=int, default=0, help="default 7, or 3 with --quick")
     options: argparse.Namespace = made.parse_args()
     facts = begin(options)
@@ -167,9 +174,9 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     table = Table("step", "ms", "spread", "x eager", "x compile", "of peak", "hidden", "fit")
     for name, spec in (PAPER | COIN).items():
-        if options.quick and name not in QUICK:
+        if name not in (options.networks or (QUICK if options.quick else PAPER | COIN)):
             continue
-        backends = every if name in SCALAR and not options.quick else vector
+        backends = every if name in DETAILED and not options.quick else vector
         for row in measure_steps(name, spec, backends, rounds):
             rows.append(row)
             over = row.get("fit_step_over_share")
