@@ -64,7 +64,7 @@ def full_step(backend: CpuBackend, spec: SirenSpec, target: U8) -> Callable[[], 
 def fit_steps(backend: CpuBackend, spec: SirenSpec, target: U8) -> Callable[[], object]:
     """FIT_STEPS steps as the encoder takes them."""
     order = np.random.default_rng(0).permutation(np.arange(GRID.pixels, dtype=np.uint32))
-    starts = tuple((BATCH * i, 1) for i in range(FIT_STEPS))
+    starts = tuple((BATCH * i % GRID.pixels, 1) for i in range(FIT_STEPS))
     batches, rates = Batches(order, starts, BATCH), np.full(FIT_STEPS, 1e-4, np.float32)
     state = OptimiserState.start(initialise(spec, 0))
     return lambda: backend.fit_steps(spec, state, GRID, target, batches, rates)
