@@ -55,7 +55,7 @@ def main() -> None:
     options = parser.parse_args()
     if len(options.widths) < 2:
         parser.error("--widths needs two or more, for the slope between them")
-    backend = backends.create()
+    backend = backends.create(precision="auto")
     paths = sorted(options.folder.glob("*.png"))[: options.images]
     if not paths:
         parser.error(f"no .png in '{options.folder}'")

@@ -94,20 +94,25 @@ def begin(options: argparse.Namespace) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """Processor, instruction sets, versions and commit."""
-    commit = subprocess.run(
-        ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True
-    )
     return {
         "processor": processor(),
         "isas": _cpu.available_isas(),
         "bfloat16": _cpu.has_bfloat16("avx512"),
         "tcnn_codec": __version__,
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": commit(),
         "compiler": _cpu.compiler,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "torch": torch.__version__,
     }
+
+
+def commit() -> str:
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def processor() -> str:

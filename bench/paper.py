@@ -8,6 +8,8 @@ term is left out: it costs the contestant quality and time.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,6 +19,8 @@ from torch.nn.functional import linear
 from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis, initialise
 
 LEARNING_RATE = 5e-4
+#: Better than the paper's in a short fit: a higher peak, and a cosine decay over its steps.
+TUNED_LEARNING_RATE = 2e-3
 
 
 class Siren(nn.Module):
@@ -73,6 +77,14 @@ class PaperFit:
     def step(self) -> None:
         self.gradient()
         self._adam.step()
+
+    def run(self, steps: int, *, tuned: bool) -> None:
+        """The paper's constant learning rate, or the tuned schedule."""
+        for step in range(steps):
+            if tuned:
+                decay = 0.5 + 0.5 * math.cos(math.pi * step / steps)
+                self._adam.param_groups[0]["lr"] = TUNED_LEARNING_RATE * decay
+            self.step()
 
     @property
     def params(self) -> F32:

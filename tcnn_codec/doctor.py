@@ -45,8 +45,11 @@ def _native() -> dict[str, str]:
         isa: "available" if isa in available else "unavailable: this processor or build lacks it"
         for isa in ("avx512", "avx2", "scalar")
     }
-    if _cpu.has_bfloat16("avx512"):
-        states["avx512"] += ", with bfloat16"
+    states["bfloat16"] = (
+        "available"
+        if _cpu.has_bfloat16("avx512")
+        else "unavailable: this processor or build lacks AVX512_BF16; fitting runs in float32"
+    )
     return {"compiler": _cpu.compiler, **states}
 
 

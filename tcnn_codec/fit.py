@@ -19,7 +19,7 @@ Progress = Callable[[int, float], None]
 # costs beside its pixels shows (docs/results.md).
 BATCH = 8192
 # Steps of one call into the backend, between two reports; fewer where steps are long, since
-# nothing interrupts a call. In multiplications, a few tenths of a second.
+# nothing interrupts a call. In multiplications, a second or less with AVX2.
 MOST_STEPS_PER_CALL = 200
 MULTIPLICATIONS_PER_CALL = 4e10
 REPORTED_STEPS = 20
@@ -70,7 +70,7 @@ def peak_learning_rate(spec: SirenSpec, steps: int) -> float:
     Muon's updates have spectral norm 1, so the phases of a layer move with the norm of its input,
     sqrt(width); wide networks and those of more than six hidden layers collapse unless it is less.
     """
-    length = min(MOST_RAISE, (AT_STEPS / steps) ** FALL)
+    length: float = min(MOST_RAISE, (AT_STEPS / steps) ** FALL)
     depth = min(1.0, 6 / max(1, spec.hidden_layers))
     return LEARNING_RATE * length * depth * math.sqrt(32 / spec.width)
 
@@ -91,7 +91,8 @@ def batch_size(pixels: int) -> int:
 
 def steps_per_call(spec: SirenSpec, pixels: int) -> int:
     """How many steps to hand to the backend at once; changes no result."""
-    multiplications = 3 * spec.parameter_count * batch_size(pixels)
+    newton_schulz = sum(rows * columns * min(rows, columns) for rows, columns in spec.layer_shapes)
+    multiplications = 3 * spec.parameter_count * batch_size(pixels) + 15 * newton_schulz
     return max(1, min(MOST_STEPS_PER_CALL, int(MULTIPLICATIONS_PER_CALL / multiplications)))
 
 

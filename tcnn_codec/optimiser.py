@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tcnn_codec.siren import F32, SirenSpec
 
@@ -52,11 +54,13 @@ def optimise(spec: SirenSpec, state: OptimiserState, gradient: F32, learning_rat
 def orthogonalise(matrix: F32) -> F32:
     """About the nearest matrix with orthonormal rows or columns, by Newton-Schulz steps.
 
-    Muon (Jordan et al., 2024): singular values come out between 0.7 and 1.2. float32 [any, any].
+    Muon (Jordan et al., 2024). float32 [any, any]. Singular values above 1/500 of the Frobenius
+    norm come out between 0.68 and 1.21; smaller ones grow up to 485-fold.
     """
     a, b, c = (np.float32(factor) for factor in NEWTON_SCHULZ)
-    x = matrix.T if matrix.shape[1] > matrix.shape[0] else matrix
-    x = x * np.float32(1 / max(float(np.linalg.norm(x.astype(np.float64))), 1e-7))
+    x: NDArray[Any] = matrix.T if matrix.shape[1] > matrix.shape[0] else matrix
+    norm = float(np.linalg.norm(x.astype(np.float64)))
+    x = x * np.float32(1 / max(norm, 1e-7))
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x.T @ x
         x = a * x + x @ (b * gram + c * (gram @ gram))

@@ -25,7 +25,15 @@ from tcnn_codec.backends.base import Backend, Batches
 from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.backends.reference import ReferenceBackend
 from tcnn_codec.errors import BackendUnavailable, CodecError
-from tcnn_codec.optimiser import OptimiserState, optimise
+from tcnn_codec.optimiser import (
+    BETA1,
+    BETA2,
+    EPSILON,
+    MOMENTUM,
+    WEIGHT_DECAY,
+    OptimiserState,
+    optimise,
+)
 from tcnn_codec.siren import Grid, SirenSpec, encode_axis, initialise
 
 ISAS = ("avx512", "avx2", "scalar")
@@ -144,17 +152,20 @@ def test_trajectory_is_as_accurate_as_the_reference(native: CpuBackend) -> None:
     reference_loss, reference_way = reference_trajectory_errors()
     loss, way = trajectory_errors(native)
     assert (loss.max(axis=1) <= 2 * reference_loss.max(axis=1)).all()
-    # Adam divides each gradient by its own size, so one that is nearly zero may step either way:
-    # single trajectories scatter tenfold, their median over the case list does not.
+    # Adam divides each gradient by its own size and Muon by singular values, so one that is nearly
+    # zero may step either way: single trajectories scatter tenfold, their median over the case
+    # list does not.
     assert np.median(way) <= 2 * np.median(reference_way)
 
 
-def test_fused_steps_equal_single_steps(native: CpuBackend) -> None:
-    """fit_steps against loss_and_grad and the plain optimiser, batch by batch."""
-    case = CASES[0]
-    order = np.random.default_rng(0).permutation(np.arange(case.grid.pixels, dtype=np.uint32))
-    batches = Batches(order, ((5, 3), (900, 1072), (0, 1)), 700)
-    rates = np.array([1e-3, 2e-3, 5e-4], np.float32)
+@by_name
+def test_fused_steps_equal_single_steps(native: CpuBackend, case: Case) -> None:
+    """fit_steps against loss_and_grad and the plain optimiser, batch by batch, every tensor."""
+    pixels = case.grid.pixels
+    order = np.random.default_rng(0).permutation(np.arange(pixels, dtype=np.uint32))
+    stride = next(s for s in (3, 5, 7, 1) if s <= pixels and np.gcd(s, pixels) == 1)
+    batches = Batches(order, ((5 % pixels, stride), (0, 1)), max(1, pixels // 2))
+    rates = np.array([1e-3, 2e-3], np.float32)
     fused, plain = OptimiserState.start(case.params(0)), OptimiserState.start(case.params(0))
     target = case.target(0)
     losses = native.fit_steps(case.spec, fused, case.grid, target, batches, rates)
@@ -162,9 +173,13 @@ def test_fused_steps_equal_single_steps(native: CpuBackend) -> None:
         loss, grad = native.loss_and_grad(
             case.spec, plain.params, case.grid, target, batches.indices(step)
         )
-        assert losses[step] == pytest.approx(loss, rel=1e-6)
+        assert losses[step] == pytest.approx(loss, rel=1e-5)
         optimise(case.spec, plain, grad, float(rate))
-    assert relative(fused.params, plain.params) < 1e-6
+    # Newton-Schulz amplifies the roundings of its products up to 485-fold.
+    for tensor in case.spec.tensors:
+        way = plain.params[tensor.place] - case.params(0)[tensor.place]
+        apart = fused.params[tensor.place] - plain.params[tensor.place]
+        assert np.linalg.norm(apart) <= 485 * 2**-20 * np.linalg.norm(way), tensor.name
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
@@ -180,7 +195,7 @@ def test_threads_change_no_bit(trainer: CpuBackend, name: str, threads: int) -> 
 
 @by_name
 def test_nothing_outside_the_outputs_is_written(trainer: CpuBackend, case: Case) -> None:
-    """Guard values on both sides of every array that the trainer code fills."""
+    """Guard values on both sides of every array that the native code fills."""
     spec, grid = case.spec, case.grid
     shape = _cpu.SirenShape(
         axes=spec.axes,
@@ -200,6 +215,21 @@ def test_nothing_outside_the_outputs_is_written(trainer: CpuBackend, case: Case)
     guarded, view = guard(spec.parameter_count, np.float32)
     siren.loss_and_grad(shape, params, encodings, target, case.indices(0), view)
     assert_guarded(guarded, view)
+
+    arrays = [guard(spec.parameter_count, np.float32) for _ in range(3)]
+    arrays.append(guard(2, np.float64))
+    for (_, view), start in zip(arrays, (params, 0, 0, 0), strict=True):
+        view[:] = start
+    found = [view for _, view in arrays]
+    batches = ((0, 1), (0, 1)), max(1, grid.pixels // 2)
+    order, rates = np.arange(grid.pixels, dtype=np.uint32), np.full(2, 1e-3, np.float32)
+    constants = BETA1, BETA2, EPSILON, MOMENTUM, WEIGHT_DECAY
+    siren.fit_steps(
+        shape, *found[:3], 0, *constants, encodings, target, order, *batches, rates, found[3]
+    )
+    for guarded, view in arrays:
+        assert_guarded(guarded, view)
+    assert (found[0] != params).any()
 
 
 GUARD, GUARD_VALUE = 64, 77

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tcnn_codec import _cpu, backends
 from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.backends.reference import ReferenceBackend
-from tcnn_codec.errors import BackendUnavailable
+from tcnn_codec.errors import BackendUnavailable, CodecError
 from tcnn_codec.siren import encode_axis
 
 SEEDS = range(5)
@@ -37,7 +37,8 @@ def rounded(x: torch.Tensor) -> torch.Tensor:
 
 def loss_and_grad(case: Case, seed: int) -> tuple[float, NDArray[np.float32]]:
     """Mean squared error and its gradient, float32, every operand of a product between layers
-    rounded to bfloat16: activations, cosines, deltas, weights, and weights times w0.
+    rounded to bfloat16: activations, cosines, deltas, weights times w0 / pi (forward) and times w0
+    (backward).
     """
     spec, grid, indices = case.spec, case.grid, case.indices(seed)
     params = torch.from_numpy(case.params(seed))
@@ -56,7 +57,8 @@ def loss_and_grad(case: Case, seed: int) -> tuple[float, NDArray[np.float32]]:
     phase = spec.w0 * (encoded @ weights[0].T + biases[0])
     sines, cosines = [rounded(torch.sin(phase))], [rounded(torch.cos(phase))]
     for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True):
-        phase = spec.w0 * (sines[-1] @ rounded(weight).T + bias)
+        turns = sines[-1] @ rounded(spec.w0 / torch.pi * weight).T
+        phase = torch.pi * turns + spec.w0 * bias
         sines.append(rounded(torch.sin(phase)))
         cosines.append(rounded(torch.cos(phase)))
     error = sines[-1] @ rounded(weights[-1]).T + biases[-1] - target
@@ -147,7 +149,11 @@ def test_auto_takes_bfloat16_where_there_is_one() -> None:
 
 
 def test_bfloat16_is_refused_where_there_is_none() -> None:
-    with pytest.raises(BackendUnavailable, match=r"'scalar' has no bfloat16.*use float32"):
+    with pytest.raises(
+        BackendUnavailable, match=r"bfloat16 is not .* set 'scalar'.*--precision float32"
+    ):
         CpuBackend(isa="scalar", precision="bfloat16")
     with pytest.raises(BackendUnavailable, match="'torch' has no bfloat16"):
         backends.create("torch", precision="bfloat16")
+    with pytest.raises(CodecError, match="precision is 'half'; allowed are auto, float32"):
+        backends.create("torch", precision="half")

@@ -159,7 +159,7 @@ def test_any_picture(height: int, width: int, channels: int, tmp_path: Path) -> 
 
 def test_exact_pixels_have_no_psnr(tmp_path: Path) -> None:
     source, stream = save(tmp_path / "s.png", picture(1, 1, 3)), tmp_path / "s.tcnn"
-    made = report("encode", source, stream, "--width", 16, "--steps", 600, "--bits", 12)
+    made = report("encode", source, stream, "--width", 16, "--steps", 3000, "--bits", 12)
     np.testing.assert_array_equal(decoded(stream), picture(1, 1, 3))
     assert made["psnr_db"] is report("eval", source, stream)["psnr_db"] is None
     assert " exact, " in call("eval", source, stream).out

@@ -70,6 +70,7 @@ def test_steps_per_call_change_no_batch() -> None:
     assert starts(1) == starts(7) == starts(40)
     assert steps_per_call(SirenSpec(), 768 * 512) == 200
     assert 1 < steps_per_call(SirenSpec(width=128), 10**7) < 50
+    assert 1 < steps_per_call(SirenSpec(width=128, hidden_layers=32), 64) < 50
 
 
 def test_a_small_picture_is_one_batch() -> None:

@@ -29,7 +29,7 @@ std::vector<const KernelTable*> supported() {
 }  // namespace
 
 bool has_bfloat16(const std::string& isa) {
-#ifdef TCNN_CODEC_X86
+#ifdef TCNN_CODEC_BFLOAT16
   return isa == "avx512" && has_avx512() && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512bf16");
 #else
@@ -38,13 +38,13 @@ bool has_bfloat16(const std::string& isa) {
 #endif
 }
 
-const Bfloat16Kernels* bfloat16_kernels_for(const std::string& isa) {
-#ifdef TCNN_CODEC_X86
-  if (has_bfloat16(isa)) return &avx512_bfloat16_kernels();
+const Bfloat16Kernels& bfloat16_kernels_for(const std::string& isa) {
+#ifdef TCNN_CODEC_BFLOAT16
+  if (has_bfloat16(isa)) return avx512_bfloat16_kernels();
 #endif
-  throw std::invalid_argument("CPU instruction set '" + isa +
-                              "' has no bfloat16 here; allowed is avx512 on a machine with " +
-                              "avx512_bf16; use float32");
+  throw std::invalid_argument("precision bfloat16 is not available on CPU instruction set '" + isa +
+                              "' here; allowed is avx512 on a processor with AVX512_BF16; leave "
+                              "--precision out, or give --precision float32");
 }
 
 std::vector<std::string> available_isas() {

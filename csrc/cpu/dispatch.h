@@ -12,6 +12,6 @@ const KernelTable& kernels_for(const std::string& isa);
 
 // Training in bfloat16 beside those kernels; throws std::invalid_argument where has_bfloat16 is
 // false.
-const Bfloat16Kernels* bfloat16_kernels_for(const std::string& isa);
+const Bfloat16Kernels& bfloat16_kernels_for(const std::string& isa);
 
 }  // namespace tcnn_codec

@@ -18,8 +18,8 @@ namespace {
 
 constexpr double kPi = 3.14159265358979323846;
 // A slice is the unit of summation, so its size may depend on the batch but never on the number
-// of threads. 16 tiles outweigh clearing and adding up a slice's sums; 32 slices are as many
-// threads as a batch can feed. Powers of two share out evenly.
+// of threads. 16 tiles outweigh clearing and adding up a slice's sums; as many threads work as
+// there are slices: 8 on a batch of 8,192 pixels, 32 at most. Powers of two share out evenly.
 constexpr int64_t kLeastTilesPerSlice = 16;
 constexpr int64_t kMostSlices = 32;
 constexpr int64_t kTableRowsPerTask = 64;
@@ -130,7 +130,7 @@ void pair_rows(const float* source, int64_t rows, int64_t stride, Pair* destinat
 struct Siren::Engine {
   Engine(const std::string& name, int threads, bool bfloat16)
       : kernels(kernels_for(name)),
-        bfloat16(bfloat16 ? bfloat16_kernels_for(name) : nullptr),
+        bfloat16(bfloat16 ? &bfloat16_kernels_for(name) : nullptr),
         isa(name),
         pool(threads) {
     scratch = std::vector<Buffer>(size_t(pool.threads()));
@@ -393,7 +393,7 @@ void Siren::fit_steps(const SirenShape& shape, Optimiser& state, const EncodedGr
 
 double fma_peak(const std::string& isa, double seconds, bool bfloat16) {
   const KernelTable& kernels = kernels_for(isa);
-  const auto fma_rounds = bfloat16 ? bfloat16_kernels_for(isa)->fma_rounds : kernels.fma_rounds;
+  const auto fma_rounds = bfloat16 ? bfloat16_kernels_for(isa).fma_rounds : kernels.fma_rounds;
   constexpr int64_t rounds = 100000;
   int64_t done = 0;
   volatile float sink = 0;

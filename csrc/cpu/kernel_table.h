@@ -102,6 +102,8 @@ const KernelTable& scalar_kernels();
 #ifdef TCNN_CODEC_X86
 const KernelTable& avx2_kernels();
 const KernelTable& avx512_kernels();
+#endif
+#ifdef TCNN_CODEC_BFLOAT16
 const Bfloat16Kernels& avx512_bfloat16_kernels();
 #endif
 

@@ -29,7 +29,8 @@ INLINE void adam_step(const Optimiser& state, const float* gradient, float learn
 
 // x [rows, stride], its `columns` <= rows padded with zeros, becomes about the nearest matrix with
 // orthonormal columns: five steps of X <- a X + X (b G + c G^2), G = X^T X, from X / |X|, which
-// move every singular value into about 0.7 to 1.2 (Jordan et al., Muon, 2024; their coefficients).
+// move singular values above 1/500 into 0.68 to 1.21 (Jordan et al., Muon, 2024; coefficients are
+// theirs).
 // scratch holds three more such matrices; returns the one of the four that holds the result.
 INLINE float* orthogonalise(float* x, int rows, int columns, ptrdiff_t stride, float* scratch) {
   const float a = 3.4445f, b = -4.7750f, c = 2.0315f;

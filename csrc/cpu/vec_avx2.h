@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#include "kernel_table.h"
+
 namespace {
 
 #ifdef __AVX512BF16__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tcnn_codec.backends.base import Backend
+from tcnn_codec.config import PRECISIONS
 from tcnn_codec.errors import BackendUnavailable, CodecError
 
 
@@ -11,8 +12,12 @@ def create(name: str = "auto", threads: int = 0, precision: str = "float32") -> 
 
     threads: 0 takes every core. precision: of the products in training, 'float32', 'bfloat16' or
     'auto', which is bfloat16 where the backend has it. Raises BackendUnavailable where it cannot
-    run here, CodecError for another name.
+    run here, CodecError for another name or precision.
     """
+    if precision not in PRECISIONS:
+        raise CodecError(
+            f"precision is '{precision}'; allowed are {', '.join(PRECISIONS)}; 'auto' is usual"
+        )
     if name in ("auto", "cpu"):
         from tcnn_codec.backends.cpu import CpuBackend
 
