@@ -25,9 +25,10 @@ from tcnn_codec.fit import fit
 from tcnn_codec.io import open_source
 from tcnn_codec.metrics import psnr
 from tcnn_codec.quantise import dequantise, quantise
+from tcnn_codec.refine import balance_steps
 from tcnn_codec.siren import Grid, SirenSpec
 
-DEPTHS = (6, 7, 8, 9)
+DEPTHS = (5, 6, 7, 8)
 
 
 def rate_and_quality(backend: Backend, path: Path, width: int, steps: int) -> np.ndarray:
@@ -39,7 +40,7 @@ def rate_and_quality(backend: Backend, path: Path, width: int, steps: int) -> np
     params = fit(backend, spec, grid, pixels.reshape(-1, channels), steps=steps, seed=0)
     points = []
     for bits in DEPTHS:
-        tensors = quantise(spec, params, bits)
+        tensors = balance_steps(backend, spec, params, grid, quantise(spec, params, bits))
         decoded = backend.render(spec, dequantise(spec, tensors), grid)[0]
         rate = 8 * len(encode_tensors(tensors)) / grid.pixels
         points.append((rate, psnr(pixels, decoded)))

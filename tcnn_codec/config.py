@@ -26,10 +26,10 @@ class EncodeConfig:
     width: neurons of a hidden layer, 1 to 128. hidden_layers: 0 to 32. frequencies: encoding
     octaves per axis, 0 to 32; None takes 16, or 12 where no side is above 256 pixels.
     preset: fast, balanced or best; steps overrides its number of steps. bits: 4 to 12 a weight
-    before entropy coding. chunk_frames: frames of a video that share a network. precision: of the
-    products in fitting, float32, bfloat16, or auto for bfloat16 where the processor has it; decoded
-    pixels are float32 always. threads: 0 takes every core. seed: same seed, machine and instruction
-    set, same bytes.
+    before entropy coding, on average. chunk_frames: frames of a video that share a network.
+    precision: of the products in fitting, float32, bfloat16, or auto for bfloat16 where the
+    processor has it; decoded pixels are float32 always. threads: 0 takes every core. seed: same
+    seed, machine and instruction set, same bytes.
     """
 
     width: int = 32
@@ -37,7 +37,7 @@ class EncodeConfig:
     frequencies: int | None = None
     preset: str = "balanced"
     steps: int | None = None
-    bits: int = 8
+    bits: int = 7
     chunk_frames: int = 25
     backend: str = "auto"
     precision: str = "auto"
@@ -50,7 +50,7 @@ class EncodeConfig:
             ("hidden_layers", 0, MAX_HIDDEN_LAYERS, "3 is usual"),
             ("frequencies", 0, MAX_FREQUENCIES, "leave it out for the usual 16"),
             ("steps", 1, MAX_STEPS, "12000 is usual, or choose a preset instead"),
-            ("bits", MIN_BITS, MAX_BITS, "8 is usual"),
+            ("bits", MIN_BITS, MAX_BITS, "7 is usual"),
             ("chunk_frames", 1, MAX_CHUNK_FRAMES, "25 is usual"),
             ("threads", 0, MAX_THREADS, "0 takes every core"),
             ("seed", 0, 2**63 - 1, "0 is usual"),

@@ -1,4 +1,4 @@
-"""Encoding, top to bottom: frames → chunks → fit → quantise → entropy → container."""
+"""Encoding, top to bottom: frames → chunks → fit → quantise → refine → entropy → container."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from tcnn_codec.fit import fit
 from tcnn_codec.io import Frame, Source, atomic_path, check_output, open_source
 from tcnn_codec.metrics import mean_psnr, psnr
 from tcnn_codec.quantise import dequantise, quantise
+from tcnn_codec.refine import balance_steps
 from tcnn_codec.siren import SirenSpec
 
 SUFFIX = ".tcnn"
@@ -191,6 +192,7 @@ def encode_chunk(
         progress=progress,
     )
     tensors = quantise(spec, params, config.bits)
+    tensors = balance_steps(backend, spec, params, chunk.grid, tensors)
     decoded = backend.render(spec, dequantise(spec, tensors), chunk.grid)
     quality = [psnr(a, b) for a, b in zip(chunk.pixels, decoded, strict=True)]
     return encode_tensors(tensors), quality

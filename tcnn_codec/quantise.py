@@ -59,18 +59,34 @@ def quantise(spec: SirenSpec, params: F32, bits: int) -> tuple[QuantisedTensor, 
     if params.shape != (spec.parameter_count,):
         raise ValueError(f"params are {params.shape}; this network has {spec.parameter_count}")
     bound = 2 ** (bits - 1) - 1
-    found = []
+    steps = []
     for tensor in spec.tensors:
-        weights = params[tensor.place].astype(np.float64)
-        largest = float(np.abs(weights).max())
+        largest = float(np.abs(params[tensor.place]).max())
         if not largest <= MAX_STEP:
             raise CodecError(
                 f"{tensor.name} has a parameter of magnitude {largest:g}; allowed is at most "
                 f"{MAX_STEP:g}; the fit diverged, try another seed or the preset 'balanced'"
             )
-        step = _step_at_least(largest, bound) if largest > 0 else np.float32(1)
-        found.append(QuantisedTensor(np.rint(weights / float(step)).astype(np.int32), step))
+        steps.append(_step_at_least(largest, bound) if largest > 0 else np.float32(1))
+    return quantise_to(spec, params, steps)
+
+
+def quantise_to(
+    spec: SirenSpec, params: F32, steps: Sequence[np.float32]
+) -> tuple[QuantisedTensor, ...]:
+    """Round each tensor to multiples of its step; none may exceed MAX_LEVEL of them."""
+    found = []
+    for tensor, step in zip(spec.tensors, steps, strict=True):
+        levels = np.rint(params[tensor.place].astype(np.float64) / float(step))
+        found.append(QuantisedTensor(levels.astype(np.int32), step))
     return tuple(found)
+
+
+def step_like(value: float, largest: float) -> np.float32:
+    """The step nearest to a positive value that keeps weights up to `largest` within MAX_LEVEL."""
+    clipped = np.float32(min(max(value, MIN_STEP), MAX_STEP))
+    nearest = _from_bfloat16((int(clipped.view(np.uint32)) + 0x8000) >> 16)
+    return max(nearest, _step_at_least(largest, MAX_LEVEL))
 
 
 def dequantise(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> F32:

@@ -56,7 +56,7 @@ def test_memory_layout_does_not_matter() -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_video_round_trip(channels: int) -> None:
     pixels = clip(7, channels)
-    stream = encode(pixels, chunk_frames=3, frame_rate=50, width=24, steps=300)
+    stream = encode(pixels, chunk_frames=3, frame_rate=50, width=24, steps=1000)
     info = tcnn_codec.inspect(stream)
     assert (info.kind, info.frames, info.chunk_count) == ("video", 7, 3)
     assert (info.frame_rate, info.time_base) == (50, Fraction(1, 50))

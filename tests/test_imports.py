@@ -25,6 +25,7 @@ FLOW = (
     "metrics",
     "fit",
     "quantise",
+    "refine",
     "entropy",
     "container",
     "encoder",
@@ -36,10 +37,10 @@ FLOW = (
     "__main__",
 )
 #: Stages know no other stage: only the orchestration at the end of the list does.
-STAGES = ("io", "chunks", "metrics", "fit", "quantise", "entropy", "container")
+STAGES = ("io", "chunks", "metrics", "fit", "quantise", "refine", "entropy", "container")
 SHARED = ("errors", "siren", "config", "optimiser", "backends", "_cpu")
 #: What one stage takes from another because it is the type they hand over.
-HANDED_OVER = {("entropy", "quantise")}
+HANDED_OVER = {("entropy", "quantise"), ("refine", "quantise")}
 #: What decoding must never load.
 NOT_FOR_DECODING = ("torch", "tcnn_codec.fit", "tcnn_codec.encoder", "av", "decord")
 

@@ -1,0 +1,66 @@
+"""Refinement of a quantised network: steps by what rounding each tensor costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from tcnn_codec.backends.base import Backend
+from tcnn_codec.quantise import QuantisedTensor, dequantise, quantise_to, step_like
+from tcnn_codec.siren import F32, Grid, SirenSpec
+
+#: Points at which outputs are compared, at most.
+SAMPLES = 1 << 16
+#: How many times finer or coarser a step may become.
+MOST_CHANGE = 64.0
+
+
+def balance_steps(
+    backend: Backend,
+    spec: SirenSpec,
+    params: F32,
+    grid: Grid,
+    tensors: Sequence[QuantisedTensor],
+) -> tuple[QuantisedTensor, ...]:
+    """params quantised anew, with steps such that rounding costs each parameter alike.
+
+    tensors: params as quantised before; the mean of log(step) over parameters, and so about the
+    rate, stays theirs. The cost of a tensor's rounding is the mean squared deviation of the output
+    on a coarse grid with it alone rounded, which grows as step^2. For a given sum of log(step), the
+    costs' sum is least where every parameter has the same share (reverse water-filling at high
+    rate; Gersho & Gray, Vector Quantization and Signal Compression, section 8.3).
+    """
+    coarse = _coarse(grid)
+    exact = backend.evaluate(spec, params, coarse)
+    rounded = dequantise(spec, tensors)
+    sizes, logs = [], []
+    for place in spec.tensors:
+        alone = params.copy()
+        alone[place.place] = rounded[place.place]
+        deviation = backend.evaluate(spec, alone, coarse) - exact
+        cost = float(np.mean(np.square(deviation), dtype=np.float64)) / place.size
+        sizes.append(place.size)
+        logs.append(math.log(cost) if cost > 0 else -math.inf)
+    known = [(size, log) for size, log in zip(sizes, logs, strict=True) if log > -math.inf]
+    if not known:
+        return tuple(tensors)
+    mean = sum(size * log for size, log in known) / sum(size for size, _ in known)
+    bound = 2 * math.log(MOST_CHANGE)
+    steps = []
+    for place, tensor, log in zip(spec.tensors, tensors, logs, strict=True):
+        change = 0.0 if log == -math.inf else min(bound, max(-bound, mean - log))
+        largest = float(np.abs(params[place.place]).max())
+        steps.append(step_like(float(tensor.step) * math.exp(change / 2), largest))
+    return quantise_to(spec, params, steps)
+
+
+def _coarse(grid: Grid) -> Grid:
+    """The same picture at SAMPLES points or fewer, or a side of one."""
+    shrink = max(1.0, grid.pixels / SAMPLES) ** (1 / (3 if grid.frames > 1 else 2))
+    return Grid(
+        width=max(1, int(grid.width / shrink)),
+        height=max(1, int(grid.height / shrink)),
+        frames=max(1, int(grid.frames / shrink)),
+    )
