@@ -28,8 +28,8 @@ from paper import PaperFit
 from tcnn_codec import _cpu
 from tcnn_codec.backends.base import U8, Batches
 from tcnn_codec.backends.cpu import CpuBackend
-from tcnn_codec.fit import BATCH
 from tcnn_codec.optimiser import OptimiserState
+from tcnn_codec.schedule import BATCH
 from tcnn_codec.siren import Grid, SirenSpec, initialise
 
 GRID = Grid(width=768, height=512)

@@ -93,10 +93,13 @@ class Siren {
                        const Target& target, const Batch& batch, float* gradient);
 
   // One loss_and_grad and one step of the optimiser per batch; losses [batches] are those before
-  // each step.
+  // each step. With quantisation_steps [parameter_count], not null, training is
+  // quantisation-aware: the network is the parameters rounded to multiples of theirs, gradients
+  // pass straight through the rounding, Adam moves every parameter, and learning rates are in
+  // units of the parameter's step.
   void fit_steps(const SirenShape& shape, Optimiser& state, const EncodedGrid& grid,
                  const Target& target, const std::vector<Batch>& batches,
-                 const float* learning_rates, double* losses);
+                 const float* learning_rates, const float* quantisation_steps, double* losses);
 
  private:
   struct Engine;

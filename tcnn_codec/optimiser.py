@@ -47,7 +47,16 @@ def optimise(spec: SirenSpec, state: OptimiserState, gradient: F32, learning_rat
             decay = np.float32(learning_rate * WEIGHT_DECAY) * params
             params -= decay + np.float32(learning_rate * scale) * update.ravel()
         else:
-            adam_step(state, tensor.place, new, learning_rate)
+            adam_step(state, tensor.place, new, np.float32(1), learning_rate)
+    state.step += 1
+
+
+def optimise_rounded(
+    state: OptimiserState, gradient: F32, learning_rate: float, quantisation_steps: F32
+) -> None:
+    """One step of quantisation-aware training: Adam alone, the learning rate in units of steps."""
+    everything = slice(0, state.params.size)
+    adam_step(state, everything, gradient, quantisation_steps, learning_rate)
     state.step += 1
 
 
@@ -67,13 +76,22 @@ def orthogonalise(matrix: F32) -> F32:
     return x.T if matrix.shape[1] > matrix.shape[0] else x
 
 
-def adam_step(state: OptimiserState, place: slice, gradient: F32, learning_rate: float) -> None:
-    """Adam (Kingma & Ba, arXiv 1412.6980, algorithm 1) on params[place], in place."""
+def adam_step(
+    state: OptimiserState,
+    place: slice,
+    gradient: F32,
+    scale: F32 | np.float32,
+    learning_rate: float,
+) -> None:
+    """Adam (Kingma & Ba, arXiv 1412.6980, algorithm 1) on params[place], in place.
+
+    The learning rate is in units of scale.
+    """
     params, mean, variance = (x[place] for x in (state.params, state.mean, state.variance))
     steps = state.step + 1
     mean += (gradient - mean) * np.float32(1 - BETA1)
     variance *= np.float32(BETA2)
     variance += gradient * gradient * np.float32(1 - BETA2)
-    rate = np.float32(learning_rate / (1 - BETA1**steps))
+    rate = np.float32(learning_rate / (1 - BETA1**steps)) * scale
     correction = np.float32((1 - BETA2**steps) ** -0.5)
     params -= rate * mean / (np.sqrt(variance) * correction + np.float32(EPSILON))

@@ -1,4 +1,4 @@
-"""Refinement of a quantised network: steps by what rounding each tensor costs."""
+"""Refinement of a quantised network: steps by what rounding costs, and training that knows them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tcnn_codec.backends.base import Backend
-from tcnn_codec.quantise import QuantisedTensor, dequantise, quantise_to, step_like
+from tcnn_codec.backends.base import U8, Backend
+from tcnn_codec.optimiser import OptimiserState
+from tcnn_codec.quantise import MAX_LEVEL, QuantisedTensor, dequantise, quantise_to, step_like
+from tcnn_codec.schedule import (
+    Progress,
+    draw_batches,
+    learning_rates,
+    reported_psnr,
+    steps_per_call,
+)
 from tcnn_codec.siren import F32, Grid, SirenSpec
 
 #: Points at which outputs are compared, at most.
 SAMPLES = 1 << 16
 #: How many times finer or coarser a step may become.
 MOST_CHANGE = 64.0
+#: Peak learning rate of quantisation-aware training, in steps.
+LEARNING_RATE = 0.3
 
 
 def balance_steps(
@@ -54,6 +64,39 @@ def balance_steps(
         largest = float(np.abs(params[place.place]).max())
         steps.append(step_like(float(tensor.step) * math.exp(change / 2), largest))
     return quantise_to(spec, params, steps)
+
+
+def train_rounded(
+    backend: Backend,
+    spec: SirenSpec,
+    params: F32,
+    grid: Grid,
+    target: U8,
+    tensors: Sequence[QuantisedTensor],
+    *,
+    steps: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> tuple[QuantisedTensor, ...]:
+    """params after quantisation-aware training, quantised with the steps of `tensors`.
+
+    target: uint8 [pixels, out_channels] in Grid order. The loss is the rounded network's, and its
+    gradient passes straight through the rounding (Bengio et al., arXiv 1308.3432).
+    """
+    sizes = [tensor.values.size for tensor in tensors]
+    scale = np.repeat(np.array([tensor.step for tensor in tensors], np.float32), sizes)
+    state = OptimiserState.start(params)
+    rates = learning_rates(steps, LEARNING_RATE)
+    rng = np.random.Generator(np.random.PCG64([seed, 2]))
+    done = 0
+    for batches in draw_batches(rng, grid.pixels, steps, steps_per_call(spec, grid.pixels)):
+        last = done + len(batches.starts)
+        losses = backend.fit_steps(spec, state, grid, target, batches, rates[done:last], scale)
+        done = last
+        if progress is not None:
+            progress(done, reported_psnr(losses))
+    limit = MAX_LEVEL * scale
+    return quantise_to(spec, state.params.clip(-limit, limit), [t.step for t in tensors])
 
 
 def _coarse(grid: Grid) -> Grid:

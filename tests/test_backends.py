@@ -21,7 +21,7 @@ from cases import CASES, Case
 from numpy.typing import NDArray
 
 from tcnn_codec import _cpu, backends
-from tcnn_codec.backends.base import Backend, Batches
+from tcnn_codec.backends.base import Backend, Batches, fit_steps
 from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.backends.reference import ReferenceBackend
 from tcnn_codec.errors import BackendUnavailable, CodecError
@@ -182,6 +182,27 @@ def test_fused_steps_equal_single_steps(native: CpuBackend, case: Case) -> None:
         assert np.linalg.norm(apart) <= 485 * 2**-20 * np.linalg.norm(way), tensor.name
 
 
+@by_name
+def test_fused_rounded_steps_equal_single_steps(native: CpuBackend, case: Case) -> None:
+    """Quantisation-aware: against the plain form of fit_steps."""
+    pixels, spec = case.grid.pixels, case.spec
+    order = np.random.default_rng(0).permutation(np.arange(pixels, dtype=np.uint32))
+    batches = Batches(order, ((0, 1), (3 % pixels, 1)), max(1, pixels // 2))
+    rates = np.array([0.3, 0.2], np.float32)
+    start = case.params(0)
+    steps = np.empty_like(start)
+    for tensor in spec.tensors:
+        steps[tensor.place] = np.abs(start[tensor.place]).max() / 31
+    fused, plain = OptimiserState.start(start), OptimiserState.start(start)
+    arguments = case.grid, case.target(0), batches, rates, steps
+    losses = native.fit_steps(spec, fused, *arguments)
+    assert losses == pytest.approx(fit_steps(native, spec, plain, *arguments), rel=1e-5)
+    # Adam's first steps are of one size whatever the gradient's, up to its rounding near zero.
+    assert np.median(np.abs(fused.params - plain.params) / steps) < 1e-5
+    assert (np.abs(fused.params - start) <= (0.5 + 1e-3) * steps).all()
+    assert relative(fused.params, plain.params) < 1e-3
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
 @pytest.mark.parametrize("name", ["paper-64-batch", "many-slices", "video", "one-pixel"])
 def test_threads_change_no_bit(trainer: CpuBackend, name: str, threads: int) -> None:
@@ -225,7 +246,7 @@ def test_nothing_outside_the_outputs_is_written(trainer: CpuBackend, case: Case)
     order, rates = np.arange(grid.pixels, dtype=np.uint32), np.full(2, 1e-3, np.float32)
     constants = BETA1, BETA2, EPSILON, MOMENTUM, WEIGHT_DECAY
     siren.fit_steps(
-        shape, *found[:3], 0, *constants, encodings, target, order, *batches, rates, found[3]
+        shape, *found[:3], 0, *constants, encodings, target, order, *batches, rates, None, found[3]
     )
     for guarded, view in arrays:
         assert_guarded(guarded, view)

@@ -105,7 +105,10 @@ def test_a_stopped_encode_leaves_nothing(number: int, photo: Path) -> None:
     before = sorted(photo.parent.iterdir())
     command = [sys.executable, "-m", "tcnn_codec", "encode", photo, photo.parent / "x.tcnn"]
     with subprocess.Popen([*command, "--steps", "1000000"], stderr=subprocess.PIPE) as process:
-        time.sleep(2)
+        # On a busy machine imports alone take seconds, and may swallow an interrupt.
+        while b"/_cpu." not in Path(f"/proc/{process.pid}/maps").read_bytes():
+            time.sleep(0.05)
+        time.sleep(1)
         process.send_signal(number)
         assert process.wait(timeout=10) == 128 + number
     assert sorted(photo.parent.iterdir()) == before

@@ -11,12 +11,12 @@ from tcnn_codec import fit as module
 from tcnn_codec.backends.base import Batches
 from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.errors import CodecError
-from tcnn_codec.fit import (
+from tcnn_codec.fit import fit, peak_learning_rate
+from tcnn_codec.schedule import (
+    BATCH,
     batch_size,
     draw_batches,
-    fit,
     learning_rates,
-    peak_learning_rate,
     psnr_of_loss,
     steps_per_call,
 )
@@ -50,7 +50,7 @@ def test_short_schedules_are_positive(steps: int) -> None:
 
 
 def test_batches_visit_every_pixel_once_per_epoch() -> None:
-    pixels = 4 * module.BATCH
+    pixels = 4 * BATCH
     rng = np.random.default_rng(0)
     drawn = list(draw_batches(rng, pixels, steps=60, per_call=50))
     assert [len(b.starts) for b in drawn] == [50, 10]
@@ -78,7 +78,7 @@ def test_a_small_picture_is_one_batch() -> None:
     assert batches == Batches(batches.order, ((0, 1),) * 3, 1)
     assert batch_size(1) == 1
     assert batch_size(100) == 100
-    assert batch_size(768 * 512) == batch_size(10**8) == module.BATCH
+    assert batch_size(768 * 512) == batch_size(10**8) == BATCH
 
 
 def test_fit_learns_a_smooth_picture() -> None:

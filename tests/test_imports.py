@@ -20,6 +20,7 @@ FLOW = (
     "_cpu",
     "optimiser",
     "backends",
+    "schedule",
     "io",
     "chunks",
     "metrics",
@@ -38,7 +39,7 @@ FLOW = (
 )
 #: Stages know no other stage: only the orchestration at the end of the list does.
 STAGES = ("io", "chunks", "metrics", "fit", "quantise", "refine", "entropy", "container")
-SHARED = ("errors", "siren", "config", "optimiser", "backends", "_cpu")
+SHARED = ("errors", "siren", "config", "optimiser", "backends", "schedule", "_cpu")
 #: What one stage takes from another because it is the type they hand over.
 HANDED_OVER = {("entropy", "quantise"), ("refine", "quantise")}
 #: What decoding must never load.

@@ -32,7 +32,7 @@ def test_adam_is_torch_adam() -> None:
     optimiser = torch.optim.Adam([params], lr=1e-2, betas=(BETA1, BETA2), eps=EPSILON)
     for _ in range(STEPS):
         grad = rng.normal(size=50).astype(np.float32)
-        adam_step(state, slice(0, 50), grad, 1e-2)
+        adam_step(state, slice(0, 50), grad, np.float32(1), 1e-2)
         state.step += 1
         params.grad = torch.from_numpy(grad)
         optimiser.step()

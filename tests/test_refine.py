@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.entropy import encode_tensors
+from tcnn_codec.fit import fit
 from tcnn_codec.quantise import MAX_LEVEL, QuantisedTensor, dequantise, quantise
-from tcnn_codec.refine import SAMPLES, _coarse, balance_steps
+from tcnn_codec.refine import SAMPLES, _coarse, balance_steps, train_rounded
 from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
 
 BACKEND = CpuBackend()
@@ -83,3 +84,27 @@ def test_the_coarse_grid_is_small(grid: Grid) -> None:
     assert min(coarse.width, coarse.height, coarse.frames) >= 1
     assert coarse.pixels <= grid.pixels
     assert coarse.pixels <= SAMPLES or min(grid.width, grid.height) == 1
+
+
+def test_training_the_rounded_network_wins_back_what_rounding_lost() -> None:
+    grid = Grid(48, 32)
+    y, x = np.mgrid[0:32, 0:48]
+    target = np.stack([5 * x, 8 * y, 128 + 0 * x], axis=-1).astype(np.uint8).reshape(-1, 3)
+    spec = SirenSpec(width=16, hidden_layers=1, frequencies=2)
+    params = fit(BACKEND, spec, grid, target, steps=400, seed=0)
+
+    def loss(tensors: tuple[QuantisedTensor, ...]) -> float:
+        return BACKEND.loss_and_grad(spec, dequantise(spec, tensors), grid, target)[0]
+
+    tensors = balance_steps(BACKEND, spec, params, grid, quantise(spec, params, 5))
+    seen: list[int] = []
+    arguments = BACKEND, spec, params, grid, target, tensors
+    trained = train_rounded(
+        *arguments, steps=300, seed=0, progress=lambda step, _: seen.append(step)
+    )
+    exact = BACKEND.loss_and_grad(spec, params, grid, target)[0]
+    assert loss(trained) - exact < 0.5 * (loss(tensors) - exact)
+    assert [t.step for t in trained] == [t.step for t in tensors]
+    assert seen == [200, 300]
+    again = train_rounded(*arguments, steps=300, seed=0)
+    assert all(np.array_equal(a.values, b.values) for a, b in zip(trained, again, strict=True))

@@ -73,9 +73,10 @@ struct KernelTable {
   void (*sum_slices)(float* destination, const float* const* sources, int slices, int64_t first,
                      int64_t last);
 
-  // One step of Adam on parameters [first, last).
-  void (*adam)(const Optimiser& state, const float* gradient, float learning_rate, int64_t first,
-               int64_t last);
+  // One step of Adam on parameters [first, last); the learning rate is in units of scales[i], or
+  // of 1 where that is null.
+  void (*adam)(const Optimiser& state, const float* gradient, float learning_rate,
+               const float* scales, int64_t first, int64_t last);
 
   // One step of Muon on the weight matrix [rows, columns] that begins at parameter `first`.
   // scratch holds muon_scratch floats.

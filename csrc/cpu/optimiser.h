@@ -11,9 +11,10 @@ namespace {
 
 using tcnn_codec::Optimiser;
 
-// Adam (Kingma & Ba, arXiv 1412.6980, algorithm 1) on parameters [first, last).
+// Adam (Kingma & Ba, arXiv 1412.6980, algorithm 1) on parameters [first, last); the learning rate
+// is in units of scales[i], or of 1 where that is null.
 INLINE void adam_step(const Optimiser& state, const float* gradient, float learning_rate,
-                      int64_t first, int64_t last) {
+                      const float* scales, int64_t first, int64_t last) {
   const double t = double(state.step + 1);
   const float rate = float(learning_rate / (1 - pow(double(state.beta1), t)));
   const float correction = float(1 / sqrt(1 - pow(double(state.beta2), t)));
@@ -23,7 +24,8 @@ INLINE void adam_step(const Optimiser& state, const float* gradient, float learn
     const float variance = state.variance[i] * state.beta2 + g * g * (1 - state.beta2);
     state.mean[i] = mean;
     state.variance[i] = variance;
-    state.params[i] -= rate * mean / (sqrtf(variance) * correction + state.epsilon);
+    const float scaled = scales ? rate * scales[i] : rate;
+    state.params[i] -= scaled * mean / (sqrtf(variance) * correction + state.epsilon);
   }
 }
 

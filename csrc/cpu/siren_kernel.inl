@@ -228,10 +228,10 @@ void sum_slices(float* destination, const float* const* sources, int slices, int
   }
 }
 
-void adam(const Optimiser& state, const float* gradient, float learning_rate, int64_t first,
-          int64_t last) {
+void adam(const Optimiser& state, const float* gradient, float learning_rate, const float* scales,
+          int64_t first, int64_t last) {
   const FlushDenormals flush;
-  adam_step(state, gradient, learning_rate, first, last);
+  adam_step(state, gradient, learning_rate, scales, first, last);
 }
 
 void muon(const Optimiser& state, const float* gradient, float learning_rate, int64_t first,

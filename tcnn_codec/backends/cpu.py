@@ -107,6 +107,7 @@ class CpuBackend:
         target: Target,
         batches: Batches,
         learning_rates: F32,
+        quantisation_steps: F32 | None = None,
     ) -> F64:
         losses = np.empty(len(batches.starts))
         self._siren.fit_steps(
@@ -126,6 +127,7 @@ class CpuBackend:
             list(batches.starts),
             batches.count,
             learning_rates,
+            quantisation_steps,
             losses,
         )
         state.step += len(batches.starts)

@@ -1,0 +1,83 @@
+"""Schedules of training: learning rates, and which pixels each step sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from tcnn_codec.backends.base import F64, Batches
+from tcnn_codec.siren import F32, SirenSpec
+
+#: Called with (steps done, PSNR in dB over the last REPORTED_STEPS batches).
+Progress = Callable[[int, float], None]
+
+REPORTED_STEPS = 20
+# For a given number of pixels visited, small batches and many steps fit best, until what a step
+# costs beside its pixels shows (docs/results.md).
+BATCH = 8192
+# Steps of one call into the backend, between two reports; fewer where steps are long, since
+# nothing interrupts a call. In multiplications, a second or less with AVX2.
+MOST_STEPS_PER_CALL = 200
+MULTIPLICATIONS_PER_CALL = 4e10
+WARM_UP_SHARE, MOST_WARM_UP = 0.1, 100
+
+
+def learning_rates(steps: int, peak: float) -> F32:
+    """Linear warm-up, then cosine decay to zero after the last step, float32 [steps]."""
+    warm_up = min(MOST_WARM_UP, max(1, round(WARM_UP_SHARE * steps)))
+    step = np.arange(steps)
+    decay = 0.5 + 0.5 * np.cos(np.pi * (step - warm_up) / max(1, steps - warm_up))
+    rates: F32 = (peak * np.where(step < warm_up, (step + 1) / warm_up, decay)).astype(np.float32)
+    return rates
+
+
+def batch_size(pixels: int) -> int:
+    """Pixels of one batch."""
+    return min(pixels, BATCH)
+
+
+def steps_per_call(spec: SirenSpec, pixels: int) -> int:
+    """How many steps to hand to the backend at once; changes no result."""
+    newton_schulz = sum(rows * columns * min(rows, columns) for rows, columns in spec.layer_shapes)
+    multiplications = 3 * spec.parameter_count * batch_size(pixels) + 15 * newton_schulz
+    return max(1, min(MOST_STEPS_PER_CALL, int(MULTIPLICATIONS_PER_CALL / multiplications)))
+
+
+def draw_batches(
+    rng: np.random.Generator, pixels: int, steps: int, per_call: int
+) -> Iterator[Batches]:
+    """Random pixel batches, per_call steps at a time; every pixel about once per epoch.
+
+    One shuffle serves all epochs: each reads it from its own start with its own stride.
+    """
+    order = rng.permutation(np.arange(pixels, dtype=np.uint32))
+    count = batch_size(pixels)
+    per_epoch = pixels // count
+    starts: list[tuple[int, int]] = []
+    for step in range(steps):
+        if step % per_epoch == 0:
+            start, stride = int(rng.integers(pixels)), _coprime(rng, pixels)
+        starts.append((start, stride))
+        start = (start + stride * count) % pixels
+        if len(starts) == per_call or step == steps - 1:
+            yield Batches(order, tuple(starts), count)
+            starts = []
+
+
+def _coprime(rng: np.random.Generator, size: int) -> int:
+    while True:
+        stride = int(rng.integers(1, size + 1))
+        if math.gcd(stride, size) == 1:
+            return stride
+
+
+def reported_psnr(losses: F64) -> float:
+    """PSNR in dB over the last REPORTED_STEPS of losses, float64 [steps]."""
+    return psnr_of_loss(float(losses[-REPORTED_STEPS:].mean()))
+
+
+def psnr_of_loss(loss: float) -> float:
+    """PSNR in dB of a mean squared error over values in [-1, 1]."""
+    return math.inf if loss <= 0 else -10 * math.log10(loss / 4)
