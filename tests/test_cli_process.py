@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -104,7 +105,10 @@ def test_a_stopped_encode_leaves_nothing(number: int, photo: Path) -> None:
     """Stopped while it fits, and again within seconds of the signal."""
     before = sorted(photo.parent.iterdir())
     command = [sys.executable, "-m", "tcnn_codec", "encode", photo, photo.parent / "x.tcnn"]
-    with subprocess.Popen([*command, "--steps", "1000000"], stderr=subprocess.PIPE) as process:
+    command += ["--steps", "1000000"]
+    # Tests that a shell runs in the background would hand on that interrupts are ignored.
+    heed = functools.partial(signal.signal, number, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heed) as process:
         # On a busy machine imports alone take seconds, and may swallow an interrupt.
         while b"/_cpu." not in Path(f"/proc/{process.pid}/maps").read_bytes():
             time.sleep(0.05)
