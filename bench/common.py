@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from tcnn_codec import __version__, _cpu
-from tcnn_codec.backends.cpu import usable_cores
+from tcnn_codec.backends.cpu import CpuBackend, usable_cores
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,7 +45,16 @@ class Timing:
             "milliseconds": 1e3 * self.median,
             "fastest": 1e3 * min(self.samples),
             "slowest": 1e3 * max(self.samples),
+            "spread": self.spread,
         }
+
+
+def native_backends(threads: int) -> dict[str, CpuBackend]:
+    """Every way of the cpu backend to train here, by name."""
+    found = {isa: CpuBackend(threads, isa) for isa in _cpu.available_isas()}
+    if _cpu.has_bfloat16("avx512"):
+        found["avx512 bfloat16"] = CpuBackend(threads, "avx512", "bfloat16")
+    return found
 
 
 def in_turns(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:

@@ -26,7 +26,7 @@ from typing import Any
 from common import ROOT, Table, Timing, begin, parser, ratio, write
 
 SLOWER = 1.05
-#: Runs in each tree's own interpreter, for as long as it is told a case and a number of calls.
+#: Runs in each tree's own interpreter, for as long as it is told cases.
 WORKER = """
 import sys, time
 import numpy as np
@@ -163,9 +163,8 @@ def main() -> None:
     made.add_argument("--fail", action="store_true", help="exit 1 where there is a regression")
     options: argparse.Namespace = made.parse_args()
     facts = begin(options)
-    columns = ("x eager", "x eager") if options.new else ("ms", "ms")
-    keys = ("times_eager", "times_eager") if options.new else ("milliseconds", "milliseconds")
-    table = Table("case", f"old {columns[0]}", f"new {columns[1]}", "new/old", "")
+    key, unit = ("times_eager", "x eager") if options.new else ("milliseconds", "ms")
+    table = Table("case", f"old {unit}", f"new {unit}", "new/old", "")
     rows = []
 
     def show(found: Iterator[dict[str, Any]]) -> None:
@@ -173,8 +172,8 @@ def main() -> None:
             rows.append(row)
             table.row(
                 row["name"],
-                f"{row[f'old_{keys[0]}']:.1f}",
-                f"{row[f'new_{keys[1]}']:.1f}",
+                f"{row[f'old_{key}']:.1f}",
+                f"{row[f'new_{key}']:.1f}",
                 f"{row['new_over_old']:.2f}",
                 "REGRESSION" if row["regression"] else "",
             )

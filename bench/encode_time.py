@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import Table, begin, in_turns, parser, ratio, write
+from common import Table, begin, in_turns, native_backends, parser, ratio, write
 from numpy.typing import NDArray
 from paper import PaperFit
 from PIL import Image
 
-from tcnn_codec import _cpu
 from tcnn_codec.backends.base import Batches
 from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.config import PRESETS, EncodeConfig
@@ -77,8 +76,7 @@ def measure_step(picture: Pixels, threads: int, rounds: int) -> Iterator[dict[st
     everything = np.arange(grid.pixels, dtype=np.uint32)
     batch, rate = Batches(everything, ((0, 1),), grid.pixels), np.full(1, 1e-4, np.float32)
 
-    def native(isa: str, precision: str) -> Callable[[], object]:
-        backend = CpuBackend(threads, isa, precision)
+    def native(backend: CpuBackend) -> Callable[[], object]:
         state = OptimiserState.start(initialise(spec, 0))
         return lambda: backend.fit_steps(spec, state, grid, target, batch, rate)
 
@@ -86,11 +84,9 @@ def measure_step(picture: Pixels, threads: int, rounds: int) -> Iterator[dict[st
         "torch eager": paper_fit(picture, compiled=False).step,
         "torch compile": paper_fit(picture, compiled=True).step,
     }
-    for isa in _cpu.available_isas():
-        if isa != "scalar":
-            runs[isa] = native(isa, "float32")
-    if _cpu.has_bfloat16("avx512"):
-        runs["avx512 bfloat16"] = native("avx512", "bfloat16")
+    for name, backend in native_backends(threads).items():
+        if name != "scalar":
+            runs[name] = native(backend)
     times = in_turns(runs, rounds)
     table = Table("step with optimiser", "ms", "spread", "x eager", "x compile")
     for name, timing in times.items():
@@ -98,7 +94,6 @@ def measure_step(picture: Pixels, threads: int, rounds: int) -> Iterator[dict[st
             "part": "step",
             "contestant": name,
             **timing.report(),
-            "spread": timing.spread,
             "times_eager": ratio(times["torch eager"], timing),
             "times_compiled": ratio(times["torch compile"], timing),
         }

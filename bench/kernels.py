@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from common import Table, Timing, begin, in_turns, parser, ratio, write
+from common import Table, Timing, begin, in_turns, native_backends, parser, ratio, write
 from paper import PaperFit
 
 from tcnn_codec import _cpu
@@ -43,13 +43,6 @@ DECODED = ("paper 32", "paper 64")
 #: These have rows of the portable kernels and of PyTorch in bfloat16, too.
 DETAILED = ("paper 32", "paper 64")
 FIT_STEPS = 100
-
-
-def native_backends(threads: int) -> dict[str, CpuBackend]:
-    found = {isa: CpuBackend(threads, isa) for isa in _cpu.available_isas()}
-    if _cpu.has_bfloat16("avx512"):
-        found["avx512 bfloat16"] = CpuBackend(threads, "avx512", "bfloat16")
-    return found
 
 
 def random_picture() -> U8:
@@ -108,7 +101,6 @@ def measure_steps(
             "network": name,
             "contestant": contestant,
             **timing.report(),
-            "spread": timing.spread,
             "times_eager": ratio(times["torch eager"], timing),
             "times_compiled": ratio(times["torch compile"], timing),
         }
@@ -135,27 +127,18 @@ def peak_fractions(
 
 
 def measure_decoding(isas: list[str], threads: int, rounds: int) -> list[dict[str, Any]]:
-    runs: dict[tuple[str, str, int], Callable[[], object]] = {}
+    runs: dict[str, Callable[[], object]] = {}
+    rows: list[dict[str, Any]] = []
     for name in DECODED:
         params = initialise(PAPER[name], 0)
         for isa in isas:
             for count in sorted({1, threads}):
-                backend = CpuBackend(count, isa)
-                runs[name, isa, count] = lambda b=backend, n=name, p=params: b.render(
-                    PAPER[n], p, GRID
-                )
-    times = in_turns({str(key): run for key, run in runs.items()}, rounds)
-    return [
-        {
-            "operation": "decode",
-            "network": name,
-            "contestant": isa,
-            "threads": count,
-            **times[str((name, isa, count))].report(),
-            "spread": times[str((name, isa, count))].spread,
-        }
-        for name, isa, count in runs
-    ]
+                backend, run = CpuBackend(count, isa), f"{name} {isa} {count}"
+                runs[run] = lambda b=backend, n=name, p=params: b.render(PAPER[n], p, GRID)
+                row = {"operation": "decode", "network": name, "contestant": isa, "threads": count}
+                rows.append(row)
+    times = in_turns(runs, rounds)
+    return [row | timing.report() for row, timing in zip(rows, times.values(), strict=True)]
 
 
 def percent(row: dict[str, Any], key: str) -> str:

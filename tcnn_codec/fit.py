@@ -7,15 +7,8 @@ import math
 import numpy as np
 
 from tcnn_codec.backends.base import U8, Backend
-from tcnn_codec.errors import CodecError
 from tcnn_codec.optimiser import OptimiserState
-from tcnn_codec.schedule import (
-    Progress,
-    draw_batches,
-    learning_rates,
-    reported_psnr,
-    steps_per_call,
-)
+from tcnn_codec.schedule import Progress, learning_rates, train
 from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
 
 # The best peak falls with the steps about as steps^-0.3, measured from 100 to 80,000; the bound
@@ -42,19 +35,7 @@ def fit(
     rng = np.random.Generator(np.random.PCG64([seed, 1]))
     state = OptimiserState.start(initialise(spec, seed))
     rates = learning_rates(steps, peak_learning_rate(spec, steps))
-    done = 0
-    for batches in draw_batches(rng, grid.pixels, steps, steps_per_call(spec, grid.pixels)):
-        last = done + len(batches.starts)
-        losses = backend.fit_steps(spec, state, grid, target, batches, rates[done:last])
-        done = last
-        loss = float(losses.mean())
-        if not math.isfinite(loss):
-            raise CodecError(
-                f"fitting diverged at step {done}: the loss is {loss}; "
-                "it must stay finite; choose another --seed or a smaller --width"
-            )
-        if progress is not None:
-            progress(done, reported_psnr(losses))
+    train(backend, spec, state, grid, target, rates, rng, progress=progress)
     return state.params
 
 

@@ -10,13 +10,7 @@ import numpy as np
 from tcnn_codec.backends.base import U8, Backend
 from tcnn_codec.optimiser import OptimiserState
 from tcnn_codec.quantise import MAX_LEVEL, QuantisedTensor, dequantise, quantise_to, step_like
-from tcnn_codec.schedule import (
-    Progress,
-    draw_batches,
-    learning_rates,
-    reported_psnr,
-    steps_per_call,
-)
+from tcnn_codec.schedule import Progress, learning_rates, train
 from tcnn_codec.siren import F32, Grid, SirenSpec
 
 #: Points at which outputs are compared, at most.
@@ -81,20 +75,15 @@ def train_rounded(
     """params after quantisation-aware training, quantised with the steps of `tensors`.
 
     target: uint8 [pixels, out_channels] in Grid order. The loss is the rounded network's, and its
-    gradient passes straight through the rounding (Bengio et al., arXiv 1308.3432).
+    gradient passes straight through the rounding (Bengio et al., arXiv 1308.3432). Raises
+    CodecError when the loss stops being finite.
     """
     sizes = [tensor.values.size for tensor in tensors]
     scale = np.repeat(np.array([tensor.step for tensor in tensors], np.float32), sizes)
     state = OptimiserState.start(params)
     rates = learning_rates(steps, LEARNING_RATE)
     rng = np.random.Generator(np.random.PCG64([seed, 2]))
-    done = 0
-    for batches in draw_batches(rng, grid.pixels, steps, steps_per_call(spec, grid.pixels)):
-        last = done + len(batches.starts)
-        losses = backend.fit_steps(spec, state, grid, target, batches, rates[done:last], scale)
-        done = last
-        if progress is not None:
-            progress(done, reported_psnr(losses))
+    train(backend, spec, state, grid, target, rates, rng, scale, progress=progress)
     limit = MAX_LEVEL * scale
     return quantise_to(spec, state.params.clip(-limit, limit), [t.step for t in tensors])
 

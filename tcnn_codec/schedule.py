@@ -1,4 +1,4 @@
-"""Schedules of training: learning rates, and which pixels each step sees."""
+"""Training: the loop over steps, learning rates, and which pixels each step sees."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from tcnn_codec.backends.base import F64, Batches
-from tcnn_codec.siren import F32, SirenSpec
+from tcnn_codec.backends.base import U8, Backend, Batches
+from tcnn_codec.errors import CodecError
+from tcnn_codec.optimiser import OptimiserState
+from tcnn_codec.siren import F32, Grid, SirenSpec
 
 #: Called with (steps done, PSNR in dB over the last REPORTED_STEPS batches).
 Progress = Callable[[int, float], None]
@@ -22,6 +24,39 @@ BATCH = 8192
 MOST_STEPS_PER_CALL = 200
 MULTIPLICATIONS_PER_CALL = 4e10
 WARM_UP_SHARE, MOST_WARM_UP = 0.1, 100
+
+
+def train(
+    backend: Backend,
+    spec: SirenSpec,
+    state: OptimiserState,
+    grid: Grid,
+    target: U8,
+    rates: F32,
+    rng: np.random.Generator,
+    quantisation_steps: F32 | None = None,
+    *,
+    progress: Progress | None = None,
+) -> None:
+    """One Backend.fit_steps step for each of rates over random batches; changes state in place.
+
+    Raises CodecError when the loss stops being finite.
+    """
+    done = 0
+    for batches in draw_batches(rng, grid.pixels, len(rates), steps_per_call(spec, grid.pixels)):
+        last = done + len(batches.starts)
+        losses = backend.fit_steps(
+            spec, state, grid, target, batches, rates[done:last], quantisation_steps
+        )
+        done = last
+        loss = float(losses.mean())
+        if not math.isfinite(loss):
+            raise CodecError(
+                f"fitting diverged at step {done}: the loss is {loss}; "
+                "it must stay finite; choose another --seed or a smaller --width"
+            )
+        if progress is not None:
+            progress(done, psnr_of_loss(float(losses[-REPORTED_STEPS:].mean())))
 
 
 def learning_rates(steps: int, peak: float) -> F32:
@@ -71,11 +106,6 @@ def _coprime(rng: np.random.Generator, size: int) -> int:
         stride = int(rng.integers(1, size + 1))
         if math.gcd(stride, size) == 1:
             return stride
-
-
-def reported_psnr(losses: F64) -> float:
-    """PSNR in dB over the last REPORTED_STEPS of losses, float64 [steps]."""
-    return psnr_of_loss(float(losses[-REPORTED_STEPS:].mean()))
 
 
 def psnr_of_loss(loss: float) -> float:
