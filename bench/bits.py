@@ -1,4 +1,4 @@
-"""Which --bits is best: decoded PSNR against rate for one fit per image and width.
+"""Which --bits is best: decoded PSNR against rate, for every bit depth and width.
 
 python bench/bits.py FOLDER [--preset P] [--widths 32 64] [--images N]
 
@@ -16,34 +16,21 @@ from pathlib import Path
 
 import numpy as np
 
-from tcnn_codec import backends
-from tcnn_codec.backends.base import Backend
-from tcnn_codec.config import PRESETS
+from tcnn_codec.config import PRESETS, EncodeConfig
 from tcnn_codec.container import DEFAULT_MAX_PIXELS
-from tcnn_codec.entropy import encode_tensors
-from tcnn_codec.fit import fit
+from tcnn_codec.encoder import encode_source
 from tcnn_codec.io import open_source
-from tcnn_codec.metrics import psnr
-from tcnn_codec.quantise import dequantise, quantise
-from tcnn_codec.refine import balance_steps
-from tcnn_codec.siren import Grid, SirenSpec
 
 DEPTHS = (5, 6, 7, 8)
 
 
-def rate_and_quality(backend: Backend, path: Path, width: int, steps: int) -> np.ndarray:
+def rate_and_quality(path: Path, width: int, preset: str) -> np.ndarray:
     """(bits per pixel, PSNR in dB) for every depth, float64 [depths, 2]."""
-    with open_source(path, max_pixels=DEFAULT_MAX_PIXELS) as source:
-        pixels = next(iter(source.frames())).pixels
-    height, columns, channels = pixels.shape
-    grid, spec = Grid(columns, height), SirenSpec(width=width, out_channels=channels)
-    params = fit(backend, spec, grid, pixels.reshape(-1, channels), steps=steps, seed=0)
     points = []
     for bits in DEPTHS:
-        tensors = balance_steps(backend, spec, params, grid, quantise(spec, params, bits))
-        decoded = backend.render(spec, dequantise(spec, tensors), grid)[0]
-        rate = 8 * len(encode_tensors(tensors)) / grid.pixels
-        points.append((rate, psnr(pixels, decoded)))
+        with open_source(path, max_pixels=DEFAULT_MAX_PIXELS) as source:
+            encoded = encode_source(source, EncodeConfig(preset=preset, width=width, bits=bits))
+        points.append((encoded.bits_per_pixel, encoded.psnr_db))
     return np.array(points)
 
 
@@ -56,13 +43,12 @@ def main() -> None:
     options = parser.parse_args()
     if len(options.widths) < 2:
         parser.error("--widths needs two or more, for the slope between them")
-    backend = backends.create(precision="auto")
     paths = sorted(options.folder.glob("*.png"))[: options.images]
     if not paths:
         parser.error(f"no .png in '{options.folder}'")
     means = {}
     for width in options.widths:
-        found = [rate_and_quality(backend, p, width, PRESETS[options.preset]) for p in paths]
+        found = [rate_and_quality(path, width, options.preset) for path in paths]
         means[width] = np.mean(found, axis=0)
     eight = DEPTHS.index(8)
     points = [means[width][eight] for width in options.widths]

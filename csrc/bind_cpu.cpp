@@ -133,8 +133,8 @@ void fit_steps(Siren& siren, const SirenShape& shape, const py::buffer& params,
                const std::vector<py::buffer>& encodings, const py::buffer& target,
                const std::optional<py::buffer>& pixel_order,
                const std::vector<std::pair<int64_t, int64_t>>& starts_and_strides, int64_t count,
-               const py::buffer& learning_rates,
-               const std::optional<py::buffer>& quantisation_steps, const py::buffer& losses) {
+               const py::buffer& learning_rates, const std::optional<py::buffer>& scales,
+               const py::buffer& losses) {
   const EncodedGrid grid = make_grid(shape, encodings);
   const int64_t parameters = shape.parameter_count();
   Optimiser state{checked<float>(params, "params", parameters, true),
@@ -153,13 +153,10 @@ void fit_steps(Siren& siren, const SirenShape& shape, const py::buffer& params,
     batches.push_back(order.batch(start, stride, count));
   const auto steps = int64_t(batches.size());
   const float* rates = checked<float>(learning_rates, "learning_rates", steps, false);
-  const float* rounding =
-      quantisation_steps
-          ? checked<float>(*quantisation_steps, "quantisation_steps", parameters, false)
-          : nullptr;
+  const float* scale = scales ? checked<float>(*scales, "scales", parameters, false) : nullptr;
   double* found = checked<double>(losses, "losses", steps, true);
   const py::gil_scoped_release release;
-  siren.fit_steps(shape, state, grid, wanted, batches, rates, rounding, found);
+  siren.fit_steps(shape, state, grid, wanted, batches, rates, scale, found);
 }
 
 }  // namespace
@@ -194,12 +191,15 @@ PYBIND11_MODULE(_cpu, module) {
       .def("loss_and_grad", &loss_and_grad, py::arg("shape"), py::arg("params"),
            py::arg("encodings"), py::arg("target"), py::arg("indices"), py::arg("gradient"),
            "Fills gradient; returns the mean squared error over indices (None: all pixels).")
-      .def("fit_steps", &fit_steps, py::arg("shape"), py::arg("params"), py::arg("mean"),
-           py::arg("variance"), py::arg("step"), py::arg("beta1"), py::arg("beta2"),
-           py::arg("epsilon"), py::arg("momentum"), py::arg("weight_decay"), py::arg("encodings"),
-           py::arg("target"), py::arg("order"), py::arg("starts_and_strides"), py::arg("count"),
-           py::arg("learning_rates"), py::arg("quantisation_steps"), py::arg("losses"),
-           "One step of the optimiser per (start, stride): the batch order[(start + stride * i) % "
-           "size] for "
-           "i < count. Changes params, mean and variance; fills losses, float64 [steps].");
+      .def(
+          "fit_steps", &fit_steps, py::arg("shape"), py::arg("params"), py::arg("mean"),
+          py::arg("variance"), py::arg("step"), py::arg("beta1"), py::arg("beta2"),
+          py::arg("epsilon"), py::arg("momentum"), py::arg("weight_decay"), py::arg("encodings"),
+          py::arg("target"), py::arg("order"), py::arg("starts_and_strides"), py::arg("count"),
+          py::arg("learning_rates"), py::arg("scales"), py::arg("losses"),
+          "One step of the optimiser per (start, stride): the batch order[(start + stride * i) % "
+          "size] for "
+          "i < count. Changes params, mean and variance; fills losses, float64 [steps]. With "
+          "scales, float32 like params or None, Adam moves weights too, learning rates in units of "
+          "each one's.");
 }

@@ -93,13 +93,11 @@ class Siren {
                        const Target& target, const Batch& batch, float* gradient);
 
   // One loss_and_grad and one step of the optimiser per batch; losses [batches] are those before
-  // each step. With quantisation_steps [parameter_count], not null, training is
-  // quantisation-aware: the network is the parameters rounded to multiples of theirs, gradients
-  // pass straight through the rounding, Adam moves every parameter, and learning rates are in
-  // units of the parameter's step.
+  // each step. With scales [parameter_count], not null, Adam moves weights too, and learning rates
+  // are in units of the parameter's scale; one of scale 0 stays as it is.
   void fit_steps(const SirenShape& shape, Optimiser& state, const EncodedGrid& grid,
                  const Target& target, const std::vector<Batch>& batches,
-                 const float* learning_rates, const float* quantisation_steps, double* losses);
+                 const float* learning_rates, const float* scales, double* losses);
 
  private:
   struct Engine;

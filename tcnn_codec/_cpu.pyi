@@ -67,6 +67,6 @@ class Siren:
         starts_and_strides: Sequence[tuple[int, int]],
         count: int,
         learning_rates: NDArray[Any],
-        quantisation_steps: NDArray[Any] | None,
+        scales: NDArray[Any] | None,
         losses: NDArray[Any],
     ) -> None: ...

@@ -37,7 +37,7 @@ class EncodeConfig:
     frequencies: int | None = None
     preset: str = "balanced"
     steps: int | None = None
-    bits: int = 7
+    bits: int = 6
     chunk_frames: int = 25
     backend: str = "auto"
     precision: str = "auto"
@@ -50,7 +50,7 @@ class EncodeConfig:
             ("hidden_layers", 0, MAX_HIDDEN_LAYERS, "3 is usual"),
             ("frequencies", 0, MAX_FREQUENCIES, "leave it out for the usual 16"),
             ("steps", 1, MAX_STEPS, "12000 is usual, or choose a preset instead"),
-            ("bits", MIN_BITS, MAX_BITS, "7 is usual"),
+            ("bits", MIN_BITS, MAX_BITS, "6 is usual"),
             ("chunk_frames", 1, MAX_CHUNK_FRAMES, "25 is usual"),
             ("threads", 0, MAX_THREADS, "0 takes every core"),
             ("seed", 0, 2**63 - 1, "0 is usual"),
@@ -63,20 +63,25 @@ class EncodeConfig:
             if type(value) is not int or not least <= value <= most:
                 option = "--" + name.replace("_", "-")
                 raise CodecError(f"{option} is {value}; allowed are {least} to {most}; {remedy}")
-        for name, allowed in (
-            ("preset", tuple(PRESETS)),
-            ("backend", BACKENDS),
-            ("precision", PRECISIONS),
-        ):
-            if (value := getattr(self, name)) not in allowed:
-                raise CodecError(
-                    f"--{name} is '{value}'; allowed are {', '.join(allowed)}; "
-                    f"'{getattr(EncodeConfig, name)}' is usual"
-                )
+        _check_name("preset", self.preset, tuple(PRESETS), EncodeConfig.preset)
+        _check_name("backend", self.backend, BACKENDS, EncodeConfig.backend)
+        check_precision(self.precision)
 
     @property
     def fit_steps(self) -> int:
         return self.steps if self.steps is not None else PRESETS[self.preset]
+
+
+def check_precision(value: str) -> None:
+    """Raises CodecError for what is not one of PRECISIONS."""
+    _check_name("precision", value, PRECISIONS, EncodeConfig.precision)
+
+
+def _check_name(name: str, value: str, allowed: tuple[str, ...], usual: str) -> None:
+    if value not in allowed:
+        raise CodecError(
+            f"--{name} is '{value}'; allowed are {', '.join(allowed)}; '{usual}' is usual"
+        )
 
 
 def make_config(**options: Any) -> EncodeConfig:

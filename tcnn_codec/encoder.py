@@ -24,15 +24,15 @@ from tcnn_codec.fit import fit
 from tcnn_codec.io import Frame, Source, atomic_path, check_output, open_source
 from tcnn_codec.metrics import mean_psnr, psnr
 from tcnn_codec.quantise import dequantise, quantise
-from tcnn_codec.refine import balance_steps, train_rounded
+from tcnn_codec.refine import balance_steps, round_gradually
 from tcnn_codec.siren import SirenSpec
 
 SUFFIX = ".tcnn"
 #: Pixels of a chunk are numbered in 32 bits.
 MOST_PIXELS = 2**32 - 1
 LOW_RESOLUTION = 256
-#: One of so many steps trains the rounded network.
-ROUNDED_SHARE = 8
+#: One of so many steps is of rounding.
+ROUNDING_SHARE = 8
 MAX_FRAME_RATE = 1000
 #: Called with (chunk, chunks, step, steps, PSNR in dB).
 Progress = Callable[[int, int, int, int, float], None]
@@ -185,20 +185,20 @@ def encode_chunk(
 ) -> tuple[bytes, list[float]]:
     """Payload of one chunk, and the PSNR in dB of each of its frames as a decoder outputs them."""
     target, seed = chunk.pixels.reshape(-1, spec.out_channels), config.seed + index
-    rounded_steps = config.fit_steps // ROUNDED_SHARE
-    steps = config.fit_steps - rounded_steps
+    rounding_steps = config.fit_steps // ROUNDING_SHARE
+    steps = config.fit_steps - rounding_steps
     params = fit(backend, spec, chunk.grid, target, steps=steps, seed=seed, progress=progress)
     tensors = quantise(spec, params, config.bits)
     tensors = balance_steps(backend, spec, params, chunk.grid, tensors)
-    if rounded_steps:
-        tensors = train_rounded(
+    if rounding_steps:
+        tensors = round_gradually(
             backend,
             spec,
             params,
             chunk.grid,
             target,
             tensors,
-            steps=rounded_steps,
+            steps=rounding_steps,
             seed=seed,
             progress=lambda step, quality: progress(steps + step, quality),
         )

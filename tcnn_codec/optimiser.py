@@ -13,7 +13,7 @@ from tcnn_codec.siren import F32, SirenSpec
 BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-8
 MOMENTUM = 0.95
 # Without it weights grow as long as the fit runs, and quantise the worse.
-WEIGHT_DECAY = 0.1
+WEIGHT_DECAY = 0.5
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
 
@@ -51,12 +51,11 @@ def optimise(spec: SirenSpec, state: OptimiserState, gradient: F32, learning_rat
     state.step += 1
 
 
-def optimise_rounded(
-    state: OptimiserState, gradient: F32, learning_rate: float, quantisation_steps: F32
+def optimise_scaled(
+    state: OptimiserState, gradient: F32, learning_rate: float, scales: F32
 ) -> None:
-    """One step of quantisation-aware training: Adam alone, the learning rate in units of steps."""
-    everything = slice(0, state.params.size)
-    adam_step(state, everything, gradient, quantisation_steps, learning_rate)
+    """One step of Adam on every parameter, the learning rate in units of its scale."""
+    adam_step(state, slice(0, state.params.size), gradient, scales, learning_rate)
     state.step += 1
 
 

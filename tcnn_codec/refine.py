@@ -1,4 +1,4 @@
-"""Refinement of a quantised network: steps by what rounding costs, and training that knows them."""
+"""Refinement of a quantised network: steps by what rounding costs, and rounding in small parts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from tcnn_codec.siren import F32, Grid, SirenSpec
 SAMPLES = 1 << 16
 #: How many times finer or coarser a step may become.
 MOST_CHANGE = 64.0
-#: Peak learning rate of quantisation-aware training, in steps.
-LEARNING_RATE = 0.3
+#: Peak learning rate of what is not yet rounded, in steps.
+LEARNING_RATE = 0.1
+#: Parts that are rounded one after another, at most.
+PARTS = 100
 
 
 def balance_steps(
@@ -60,7 +62,7 @@ def balance_steps(
     return quantise_to(spec, params, steps)
 
 
-def train_rounded(
+def round_gradually(
     backend: Backend,
     spec: SirenSpec,
     params: F32,
@@ -72,19 +74,44 @@ def train_rounded(
     seed: int,
     progress: Progress | None = None,
 ) -> tuple[QuantisedTensor, ...]:
-    """params after quantisation-aware training, quantised with the steps of `tensors`.
+    """params quantised with the steps of `tensors`, part by part, while the rest makes up for it.
 
-    target: uint8 [pixels, out_channels] in Grid order. The loss is the rounded network's, and its
-    gradient passes straight through the rounding (Bengio et al., arXiv 1308.3432). Raises
-    CodecError when the loss stops being finite.
+    target: uint8 [pixels, out_channels] in Grid order. The parameters nearest to a multiple of
+    their step are rounded and stay, the others are trained on; and so on, in PARTS parts, until
+    none is left (incremental network quantisation, Zhou et al., arXiv 1702.03044, which begins
+    with the largest). Raises CodecError when the loss stops being finite.
     """
     sizes = [tensor.values.size for tensor in tensors]
-    scale = np.repeat(np.array([tensor.step for tensor in tensors], np.float32), sizes)
-    state = OptimiserState.start(params)
-    rates = learning_rates(steps, LEARNING_RATE)
-    rng = np.random.Generator(np.random.PCG64([seed, 2]))
-    train(backend, spec, state, grid, target, rates, rng, scale, progress=progress)
-    limit = MAX_LEVEL * scale
+    step = np.repeat(np.array([tensor.step for tensor in tensors], np.float32), sizes)
+    state, scales = OptimiserState.start(params), step.copy()
+
+    def round_some(done: int) -> None:
+        free = np.flatnonzero(scales)
+        # A tenth at first, and less and less: the last ones have the most to make up for.
+        more = int(params.size * math.sqrt(done / steps)) - (params.size - free.size)
+        if more <= 0:
+            return
+        level = np.rint(state.params[free] / step[free]).clip(-MAX_LEVEL, MAX_LEVEL)
+        rounded = level.astype(np.float32) * step[free]
+        distance = np.abs(state.params[free] - rounded) / step[free]
+        nearest = np.argpartition(distance, more - 1)[:more]
+        state.params[free[nearest]] = rounded[nearest]
+        scales[free[nearest]] = 0
+
+    train(
+        backend,
+        spec,
+        state,
+        grid,
+        target,
+        learning_rates(steps, LEARNING_RATE),
+        np.random.Generator(np.random.PCG64([seed, 2])),
+        scales,
+        most_per_call=-(-steps // PARTS),
+        before_call=round_some,
+        progress=progress,
+    )
+    limit = MAX_LEVEL * step
     return quantise_to(spec, state.params.clip(-limit, limit), [t.step for t in tensors])
 
 

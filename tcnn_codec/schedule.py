@@ -34,20 +34,26 @@ def train(
     target: U8,
     rates: F32,
     rng: np.random.Generator,
-    quantisation_steps: F32 | None = None,
+    scales: F32 | None = None,
     *,
+    most_per_call: int = MOST_STEPS_PER_CALL,
+    before_call: Callable[[int], None] | None = None,
     progress: Progress | None = None,
 ) -> None:
     """One Backend.fit_steps step for each of rates over random batches; changes state in place.
 
+    before_call: called with the steps done before each call into the backend, of most_per_call
+    steps at most; may change state.params and scales.
+
     Raises CodecError when the loss stops being finite.
     """
     done = 0
-    for batches in draw_batches(rng, grid.pixels, len(rates), steps_per_call(spec, grid.pixels)):
+    per_call = min(most_per_call, steps_per_call(spec, grid.pixels))
+    for batches in draw_batches(rng, grid.pixels, len(rates), per_call):
+        if before_call is not None:
+            before_call(done)
         last = done + len(batches.starts)
-        losses = backend.fit_steps(
-            spec, state, grid, target, batches, rates[done:last], quantisation_steps
-        )
+        losses = backend.fit_steps(spec, state, grid, target, batches, rates[done:last], scales)
         done = last
         loss = float(losses.mean())
         if not math.isfinite(loss):

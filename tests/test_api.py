@@ -95,7 +95,7 @@ def test_seed_and_backend() -> None:
     pixels = picture(12, 15, 3)
     assert encode(pixels, seed=1) == encode(pixels, seed=1) != encode(pixels, seed=2)
     torch, cpu = (tcnn_codec.decode(encode(pixels, backend=name)) for name in ("torch", "cpu"))
-    assert psnr(torch, cpu) > 30  # five steps in float32, then rounded to seven bits
+    assert psnr(torch, cpu) > 30  # five steps in float32, then rounded to six bits
 
 
 def test_same_as_the_command_line(tmp_path: Any) -> None:

@@ -155,5 +155,9 @@ def test_bfloat16_is_refused_where_there_is_none() -> None:
         CpuBackend(isa="scalar", precision="bfloat16")
     with pytest.raises(BackendUnavailable, match="'torch' has no bfloat16"):
         backends.create("torch", precision="bfloat16")
-    with pytest.raises(CodecError, match="precision is 'half'; allowed are auto, float32"):
-        backends.create("torch", precision="half")
+    for refuse in (
+        lambda: backends.create("torch", precision="half"),
+        lambda: CpuBackend(precision="half"),
+    ):
+        with pytest.raises(CodecError, match="precision is 'half'; allowed are auto, float32"):
+            refuse()

@@ -35,10 +35,10 @@ def test_learning_rates_warm_up_then_decay() -> None:
 
 def test_long_fits_and_deep_and_wide_networks_learn_more_slowly() -> None:
     peaks = [peak_learning_rate(SirenSpec(hidden_layers=n), 4000) for n in (0, 3, 6, 12)]
-    assert peaks == pytest.approx([3e-3, 3e-3, 3e-3, 1.5e-3])
-    assert peak_learning_rate(SirenSpec(width=128), 4000) == pytest.approx(1.5e-3)
+    assert peaks == pytest.approx([3.2e-3, 3.2e-3, 3.2e-3, 1.6e-3])
+    assert peak_learning_rate(SirenSpec(width=128), 4000) == pytest.approx(1.6e-3)
     peaks = [peak_learning_rate(SirenSpec(), steps) for steps in (1, 100, 4000, 40000)]
-    assert peaks == pytest.approx([6e-3, 6e-3, 3e-3, 3e-3 * 0.1**0.3])
+    assert peaks == pytest.approx([6.4e-3, 3.2e-3 * 40**0.15, 3.2e-3, 3.2e-3 * 0.1**0.15])
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 11])

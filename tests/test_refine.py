@@ -1,16 +1,20 @@
-"""Steps by what rounding costs."""
+"""Steps by what rounding costs, and rounding part by part."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tcnn_codec.backends.base import U8
 from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.entropy import encode_tensors
 from tcnn_codec.fit import fit
 from tcnn_codec.quantise import MAX_LEVEL, QuantisedTensor, dequantise, quantise
-from tcnn_codec.refine import SAMPLES, _coarse, balance_steps, train_rounded
+from tcnn_codec.refine import SAMPLES, _coarse, balance_steps, round_gradually
 from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
 
 BACKEND = CpuBackend()
@@ -86,25 +90,79 @@ def test_the_coarse_grid_is_small(grid: Grid) -> None:
     assert coarse.pixels <= SAMPLES or min(grid.width, grid.height) == 1
 
 
-def test_training_the_rounded_network_wins_back_what_rounding_lost() -> None:
-    grid = Grid(48, 32)
+class Recorder:
+    """A backend that notes what each call of fit_steps starts from."""
+
+    def __init__(self) -> None:
+        self.params: list[F32] = []
+        self.scales: list[F32] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(BACKEND, name)
+
+    def fit_steps(self, *arguments: Any) -> NDArray[np.float64]:
+        _, state, *_, scales = arguments
+        self.params.append(state.params.copy())
+        self.scales.append(scales.copy())
+        return BACKEND.fit_steps(*arguments)
+
+
+SMALL, SMALL_GRID = SirenSpec(width=16, hidden_layers=1, frequencies=2), Grid(48, 32)
+
+
+@pytest.fixture(scope="module")
+def small_fit() -> tuple[F32, U8, tuple[QuantisedTensor, ...]]:
+    """Parameters of SMALL, their target, and both quantised to 5 bit."""
     y, x = np.mgrid[0:32, 0:48]
     target = np.stack([5 * x, 8 * y, 128 + 0 * x], axis=-1).astype(np.uint8).reshape(-1, 3)
-    spec = SirenSpec(width=16, hidden_layers=1, frequencies=2)
-    params = fit(BACKEND, spec, grid, target, steps=400, seed=0)
+    params = fit(BACKEND, SMALL, SMALL_GRID, target, steps=400, seed=0)
+    tensors = quantise(SMALL, params, 5)
+    return params, target, balance_steps(BACKEND, SMALL, params, SMALL_GRID, tensors)
 
-    def loss(tensors: tuple[QuantisedTensor, ...]) -> float:
-        return BACKEND.loss_and_grad(spec, dequantise(spec, tensors), grid, target)[0]
 
-    tensors = balance_steps(BACKEND, spec, params, grid, quantise(spec, params, 5))
+def test_rounding_gradually_wins_back_what_rounding_lost(
+    small_fit: tuple[F32, U8, tuple[QuantisedTensor, ...]],
+) -> None:
+    params, target, tensors = small_fit
+
+    def loss(network: F32) -> float:
+        return BACKEND.loss_and_grad(SMALL, network, SMALL_GRID, target)[0]
+
     seen: list[int] = []
-    arguments = BACKEND, spec, params, grid, target, tensors
-    trained = train_rounded(
-        *arguments, steps=300, seed=0, progress=lambda step, _: seen.append(step)
+    arguments = BACKEND, SMALL, params, SMALL_GRID, target, tensors
+    rounded = round_gradually(
+        *arguments, steps=150, seed=0, progress=lambda step, _: seen.append(step)
     )
-    exact = BACKEND.loss_and_grad(spec, params, grid, target)[0]
-    assert loss(trained) - exact < 0.5 * (loss(tensors) - exact)
-    assert [t.step for t in trained] == [t.step for t in tensors]
-    assert seen == [200, 300]
-    again = train_rounded(*arguments, steps=300, seed=0)
-    assert all(np.array_equal(a.values, b.values) for a, b in zip(trained, again, strict=True))
+    lost = loss(dequantise(SMALL, tensors)) - loss(params)
+    assert loss(dequantise(SMALL, rounded)) - loss(params) < 0.5 * lost
+    assert [t.step for t in rounded] == [t.step for t in tensors]
+    assert seen == list(range(2, 151, 2))
+    again = round_gradually(*arguments, steps=150, seed=0)
+    assert all(np.array_equal(a.values, b.values) for a, b in zip(rounded, again, strict=True))
+
+
+@pytest.mark.parametrize("steps", [1, 7, 150])
+def test_what_is_rounded_stays(
+    small_fit: tuple[F32, U8, tuple[QuantisedTensor, ...]], steps: int
+) -> None:
+    params, target, tensors = small_fit
+    backend = Recorder()
+    arguments = backend, SMALL, params, SMALL_GRID, target, tensors
+    final = dequantise(SMALL, round_gradually(*arguments, steps=steps, seed=0))
+    calls = len(backend.params)
+    assert calls == min(steps, 75)
+    before = np.zeros(params.size, bool)
+    for call, (start, scales) in enumerate(zip(backend.params, backend.scales, strict=True)):
+        rounded = scales == 0
+        assert rounded[before].all()
+        assert np.array_equal(start[rounded], final[rounded])
+        assert rounded.mean() == pytest.approx((call / calls) ** 0.5, abs=1 / params.size)
+        before = rounded
+
+
+def test_a_parameter_out_of_range_is_rounded_to_the_largest_level() -> None:
+    params = initialise(SMALL, 0)
+    target = np.zeros((SMALL_GRID.pixels, 3), np.uint8)
+    tensors = tuple(replace(tensor, step=2.0**-24) for tensor in quantise(SMALL, params, 5))
+    rounded = round_gradually(BACKEND, SMALL, params, SMALL_GRID, target, tensors, steps=3, seed=0)
+    assert max(tensor.largest for tensor in rounded) == MAX_LEVEL

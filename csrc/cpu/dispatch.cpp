@@ -17,7 +17,6 @@ bool has_avx512() {
 std::vector<const KernelTable*> supported() {
   std::vector<const KernelTable*> found;
 #ifdef TCNN_CODEC_X86
-  __builtin_cpu_init();
   if (has_avx512()) found.push_back(&avx512_kernels());
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
     found.push_back(&avx2_kernels());

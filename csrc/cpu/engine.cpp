@@ -108,12 +108,6 @@ void scale_bias(const float* source, double half_turns, int width, float* destin
     destination[i] = float(std::remainder(half_turns * double(source[i]), 2.0));
 }
 
-// Parameters to multiples of their steps, as quantising does it: in double, ties to even.
-void round_to(const float* params, const float* steps, int64_t count, float* rounded) {
-  for (int64_t i = 0; i < count; ++i)
-    rounded[i] = float(std::nearbyint(double(params[i]) / double(steps[i])) * double(steps[i]));
-}
-
 // To nearest, ties to even; parameters are finite.
 uint32_t to_bfloat16(float value) {
   uint32_t bits;
@@ -147,7 +141,7 @@ struct Siren::Engine {
   std::string isa;
   ThreadPool pool;
   std::mutex busy;  // one call at a time uses the buffers
-  Buffer packed, packed_pairs, tables, sums, total, first_gradient, gradient, rounded;
+  Buffer packed, packed_pairs, tables, sums, total, first_gradient, gradient;
   std::vector<Buffer> scratch;
 
   PackedNet pack(const SirenShape& shape, const float* params, const EncodedGrid& grid,
@@ -387,18 +381,14 @@ double Siren::loss_and_grad(const SirenShape& shape, const float* params, const 
 
 void Siren::fit_steps(const SirenShape& shape, Optimiser& state, const EncodedGrid& grid,
                       const Target& target, const std::vector<Batch>& batches,
-                      const float* learning_rates, const float* quantisation_steps,
-                      double* losses) {
+                      const float* learning_rates, const float* scales, double* losses) {
   const std::lock_guard<std::mutex> lock(engine_->busy);
   const int64_t count = shape.parameter_count();
   float* gradient = engine_->gradient.need(count);
-  float* rounded = quantisation_steps ? engine_->rounded.need(count) : nullptr;
   for (size_t i = 0; i < batches.size(); ++i) {
-    if (rounded) round_to(state.params, quantisation_steps, count, rounded);
-    const float* network = rounded ? rounded : state.params;
-    losses[i] = engine_->loss_and_grad(shape, network, grid, target, batches[i], gradient);
-    if (rounded)
-      engine_->kernels.adam(state, gradient, learning_rates[i], quantisation_steps, 0, count);
+    losses[i] = engine_->loss_and_grad(shape, state.params, grid, target, batches[i], gradient);
+    if (scales)
+      engine_->kernels.adam(state, gradient, learning_rates[i], scales, 0, count);
     else
       engine_->optimise(shape, state, gradient, learning_rates[i]);
     ++state.step;

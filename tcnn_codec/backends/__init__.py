@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tcnn_codec.backends.base import Backend
-from tcnn_codec.config import PRECISIONS
+from tcnn_codec.config import check_precision
 from tcnn_codec.errors import BackendUnavailable, CodecError
 
 
@@ -14,10 +14,7 @@ def create(name: str = "auto", threads: int = 0, precision: str = "float32") -> 
     'auto', which is bfloat16 where the backend has it. Raises BackendUnavailable where it cannot
     run here, CodecError for another name or precision.
     """
-    if precision not in PRECISIONS:
-        raise CodecError(
-            f"precision is '{precision}'; allowed are {', '.join(PRECISIONS)}; 'auto' is usual"
-        )
+    check_precision(precision)
     if name in ("auto", "cpu"):
         from tcnn_codec.backends.cpu import CpuBackend
 

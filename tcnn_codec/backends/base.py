@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tcnn_codec.optimiser import OptimiserState, optimise, optimise_rounded
+from tcnn_codec.optimiser import OptimiserState, optimise, optimise_scaled
 from tcnn_codec.siren import F32, Grid, SirenSpec
 
 U8 = NDArray[np.uint8]
@@ -74,14 +74,12 @@ class Backend(Protocol):
         target: Target,
         batches: Batches,
         learning_rates: F32,
-        quantisation_steps: F32 | None = None,
+        scales: F32 | None = None,
     ) -> F64:
         """One step of the optimiser per batch; the losses before each, float64 [steps].
 
-        With quantisation_steps, float32 [parameter_count], training is quantisation-aware: the
-        network is the parameters rounded to multiples of theirs, gradients pass straight through
-        the rounding (Bengio et al., arXiv 1308.3432), Adam moves every parameter, and learning
-        rates are in units of the parameter's step.
+        With scales, float32 [parameter_count], Adam moves weights too, and learning rates are in
+        units of the parameter's scale; one of scale 0 stays exactly as it is.
         """
 
 
@@ -93,18 +91,15 @@ def fit_steps(
     target: Target,
     batches: Batches,
     learning_rates: F32,
-    quantisation_steps: F32 | None = None,
+    scales: F32 | None = None,
 ) -> F64:
     """The plain form of Backend.fit_steps, which a fused one must match."""
     losses = np.empty(len(batches.starts))
     for step, rate in enumerate(learning_rates):
-        indices, network = batches.indices(step), state.params
-        if quantisation_steps is not None:
-            exact = quantisation_steps.astype(np.float64)
-            network = (np.rint(state.params / exact) * exact).astype(np.float32)
-        losses[step], gradient = backend.loss_and_grad(spec, network, grid, target, indices)
-        if quantisation_steps is None:
+        indices = batches.indices(step)
+        losses[step], gradient = backend.loss_and_grad(spec, state.params, grid, target, indices)
+        if scales is None:
             optimise(spec, state, gradient, float(rate))
         else:
-            optimise_rounded(state, gradient, float(rate), quantisation_steps)
+            optimise_scaled(state, gradient, float(rate), scales)
     return losses

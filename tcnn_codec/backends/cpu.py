@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from tcnn_codec.backends.base import F64, U8, U32, Batches, Target
-from tcnn_codec.config import MAX_THREADS
+from tcnn_codec.config import MAX_THREADS, check_precision
 from tcnn_codec.errors import BackendUnavailable, CodecError
 from tcnn_codec.optimiser import BETA1, BETA2, EPSILON, MOMENTUM, WEIGHT_DECAY, OptimiserState
 from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis
@@ -31,7 +31,8 @@ class CpuBackend:
     isa: 'avx512', 'avx2', 'scalar', or '' for the environment's TCNN_CODEC_CPU_ISA and else the
     best there is. precision: of the products in training, 'float32', 'bfloat16' (avx512 on
     processors with AVX512_BF16), or 'auto' for bfloat16 where there is one; evaluate and render
-    are float32 always. Raises BackendUnavailable for what this machine or build lacks.
+    are float32 always. Raises BackendUnavailable for what this machine or build lacks, CodecError
+    for threads or a precision that are not allowed anywhere.
     """
 
     name = "cpu"
@@ -41,6 +42,7 @@ class CpuBackend:
             raise CodecError(
                 f"--threads is {threads}; allowed are 0 to {MAX_THREADS}; 0 takes every core"
             )
+        check_precision(precision)
         chosen = isa or os.environ.get(ISA_VARIABLE, "") or _cpu.available_isas()[0]
         count = threads or usable_cores()
         try:
@@ -107,7 +109,7 @@ class CpuBackend:
         target: Target,
         batches: Batches,
         learning_rates: F32,
-        quantisation_steps: F32 | None = None,
+        scales: F32 | None = None,
     ) -> F64:
         losses = np.empty(len(batches.starts))
         self._siren.fit_steps(
@@ -127,7 +129,7 @@ class CpuBackend:
             list(batches.starts),
             batches.count,
             learning_rates,
-            quantisation_steps,
+            scales,
             losses,
         )
         state.step += len(batches.starts)

@@ -70,11 +70,9 @@ class ReferenceBackend:
         target: Target,
         batches: Batches,
         learning_rates: F32,
-        quantisation_steps: F32 | None = None,
+        scales: F32 | None = None,
     ) -> F64:
-        return fit_steps(
-            self, spec, state, grid, target, batches, learning_rates, quantisation_steps
-        )
+        return fit_steps(self, spec, state, grid, target, batches, learning_rates, scales)
 
     def _encoded(self, spec: SirenSpec, grid: Grid, pixels: torch.Tensor) -> torch.Tensor:
         """Encoded coordinates [len(pixels), axes * features], axes concatenated x, y, t."""
