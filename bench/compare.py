@@ -5,14 +5,16 @@ python bench/compare.py REVISION [--quick] [--fail] [--threads N] [--json FILE]
 
 Files are those of bench/kernels.py; rows of one name are compared by their ratio to PyTorch eager
 of the same run, since times do not travel. A revision is built in a temporary folder, and both
-trees take turns in one run. A row is a REGRESSION where it is slower by more than 5 % and no
-sample of the one overlaps the other's; with --fail the exit status is 1 then.
+trees take turns in one run: a full step, FIT_STEPS steps of fitting, and decoding; what the old one
+cannot do is left out. A row is a REGRESSION where it is slower by more than 5 % and no sample of
+the one, eager's included, overlaps the other's; with --fail the exit status is 1 then.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -25,25 +27,42 @@ from typing import Any
 
 from common import ROOT, Table, Timing, begin, parser, ratio, write
 
+from tcnn_codec import _cpu
+
 SLOWER = 1.05
+FIT_STEPS = 40
 #: Runs in each tree's own interpreter, for as long as it is told cases.
 WORKER = """
 import sys, time
 import numpy as np
+from tcnn_codec.backends.base import Batches
 from tcnn_codec.backends.cpu import CpuBackend
+from tcnn_codec.optimiser import OptimiserState
 from tcnn_codec.siren import Grid, SirenSpec, initialise
-threads = int(sys.argv[1])
+threads, fit_steps = int(sys.argv[1]), int(sys.argv[2])
 grid = Grid(768, 512)
-target = np.random.default_rng(0).integers(0, 256, (grid.pixels, 3), dtype=np.uint8)
+rng = np.random.default_rng(0)
+target = rng.integers(0, 256, (grid.pixels, 3), dtype=np.uint8)
+order = rng.permutation(np.arange(grid.pixels, dtype=np.uint32))
+batches = Batches(order, tuple((8192 * i, 1) for i in range(fit_steps)), 8192)
+rates = np.full(fit_steps, 1e-4, np.float32)
 for line in sys.stdin:
-    operation, isa, width = line.split()
+    operation, isa, precision, width = line.split()
     spec = SirenSpec(width=int(width))
-    params, backend = initialise(spec, 0), CpuBackend(threads, isa)
-    run = (lambda: backend.render(spec, params, grid)) if operation == "decode" else (
-        lambda: backend.loss_and_grad(spec, params, grid, target))
-    run()
+    params, state = initialise(spec, 0), OptimiserState.start(initialise(spec, 0))
+    runs = {
+        "step": lambda: backend.loss_and_grad(spec, params, grid, target),
+        "fit": lambda: backend.fit_steps(spec, state, grid, target, batches, rates),
+        "decode": lambda: backend.render(spec, params, grid),
+    }
+    try:
+        backend = CpuBackend(threads, isa, *([] if precision == "float32" else [precision]))
+        runs[operation]()
+    except (TypeError, AttributeError):
+        print("nan", flush=True)
+        continue
     start = time.perf_counter()
-    run()
+    runs[operation]()
     print(time.perf_counter() - start, flush=True)
 """
 
@@ -82,7 +101,7 @@ class Worker:
 
     def __init__(self, tree: Path, threads: int) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(threads)],
+            [sys.executable, "-c", WORKER, str(threads), str(FIT_STEPS)],
             cwd=tree,
             env={**os.environ, "PYTHONPATH": str(tree)},
             stdin=subprocess.PIPE,
@@ -91,7 +110,7 @@ class Worker:
         )
 
     def time(self, case: str) -> float:
-        """Seconds of one call."""
+        """Seconds of one call, or nan where this tree has nothing of the kind."""
         assert self._process.stdin
         assert self._process.stdout
         print(case, file=self._process.stdin, flush=True)
@@ -107,10 +126,18 @@ class Worker:
 
 
 def compare_trees(
-    old: Path, threads: int, isas: list[str], widths: tuple[int, ...], rounds: int
+    old: Path, threads: int, kinds: list[str], widths: tuple[int, ...], rounds: int
 ) -> Iterator[dict[str, Any]]:
+    """kinds: 'ISA PRECISION'."""
     workers = Worker(old, threads), Worker(ROOT, threads)
-    for case in (f"{op} {isa} {w}" for op in ("step", "decode") for isa in isas for w in widths):
+    cases = [f"{op} {kind} {w}" for op in ("step", "fit") for kind in kinds for w in widths]
+    cases += [f"decode {kind} {w}" for kind in kinds if "float32" in kind for w in widths]
+    for case in cases:
+        if math.isnan(workers[0].time(case)):
+            print(f"{case}: not in the old one")
+            continue
+        if math.isnan(workers[1].time(case)):
+            sys.exit(f"error: the working tree cannot do '{case}', which the old one can")
         samples: tuple[list[float], list[float]] = [], []
         for _ in range(rounds):
             for worker, seconds in zip(workers, samples, strict=True):
@@ -132,20 +159,18 @@ def compare_files(old: Path, new: Path) -> Iterator[dict[str, Any]]:
             return {
                 f"{row['network']}  {row['contestant']}": row
                 for row in found
-                if row["operation"] == "step" and not row["contestant"].startswith("torch")
+                if row["operation"] == "step"
             }
         except (OSError, ValueError, KeyError, TypeError) as error:
             sys.exit(f"error: '{path}' is no result of bench/kernels.py ({error!r})")
 
     before, after = rows(old), rows(new)
     for name in before:
-        if name in after:
+        if name in after and "torch" not in name:
             a, b = before[name], after[name]
-            # Eager's time is what both are measured in.
-            slowest, fastest = (
-                a["slowest"] / (a["milliseconds"] * a["times_eager"]),
-                b["fastest"] / (b["milliseconds"] * b["times_eager"]),
-            )
+            eager = f"{a['network']}  torch eager"
+            slowest = a["slowest"] / before[eager]["fastest"]
+            fastest = b["fastest"] / after[eager]["slowest"]
             yield judged(name, a["times_eager"] / b["times_eager"], apart=fastest > slowest) | {
                 "old_times_eager": a["times_eager"],
                 "new_times_eager": b["times_eager"],
@@ -157,7 +182,9 @@ def judged(name: str, slower: float, *, apart: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    made = parser(__doc__, quick="width 32 on the best instruction set only, three rounds")
+    made = parser(
+        __doc__, quick="width 32 on the best instruction set and precision only, three rounds"
+    )
     made.add_argument("old", metavar="OLD", help="a result file, or a git revision")
     made.add_argument("new", nargs="?", type=Path, metavar="NEW.json", help="with a result file")
     made.add_argument("--fail", action="store_true", help="exit 1 where there is a regression")
@@ -182,11 +209,13 @@ def main() -> None:
         show(compare_files(Path(options.old), options.new))
     else:
         isas = [isa for isa in facts["isas"] if isa != "scalar"] or facts["isas"]
+        kinds = [f"{isa} float32" for isa in isas]
+        kinds[:0] = [f"{isa} bfloat16" for isa in isas if _cpu.has_bfloat16(isa)]
         with built(options.old) as tree:
             if options.quick:
-                show(compare_trees(tree, options.threads, isas[:1], (32,), rounds=3))
+                show(compare_trees(tree, options.threads, kinds[:1], (32,), rounds=3))
             else:
-                show(compare_trees(tree, options.threads, isas, (32, 64, 128), rounds=9))
+                show(compare_trees(tree, options.threads, kinds, (32, 64, 128), rounds=9))
     write(options.json, facts, rows)
     if options.fail and any(row["regression"] for row in rows):
         sys.exit(1)

@@ -31,7 +31,7 @@ def result(path: Path, **times: tuple[float, float, float]) -> Path:
             "times_eager": 100 / median,
         }
         for name, (fastest, median, slowest) in {
-            "torch eager": (90, 100, 110),
+            "torch eager": (98, 100, 102),
             "torch compile": (40, 50, 60),
             **times,
         }.items()
