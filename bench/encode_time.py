@@ -251,13 +251,11 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         if row["point"] in PRESETS:
             place = row["seconds"], row["psnr_db"]
             axes.plot(*place, "o", color="#c04030", markersize=9)
-            axes.annotate(
-                row["point"], place, xytext=(0, -18), textcoords="offset points", ha="center"
-            )
+            axes.annotate(row["point"], place, xytext=(4, -16), textcoords="offset points")
     axes.set(xscale="log", xlabel="encode time, s", ylabel="PSNR of the decoded file, dB")
     axes.set_xticks(TICKS, [f"{seconds:g}" for seconds in TICKS])
     axes.minorticks_off()
-    axes.margins(0.08)
+    axes.margins(0.1)
     axes.set_title(f"Mean of {len(rows[0]['images'])} images, one network of width 32")
     axes.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
