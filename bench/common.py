@@ -75,6 +75,12 @@ def ratio(slow: Timing, fast: Timing) -> float:
     return statistics.median(s / f for s, f in zip(slow.samples, fast.samples, strict=True))
 
 
+def ratio_range(slow: Timing, fast: Timing) -> tuple[float, float]:
+    """Least and greatest of the same, over the rounds."""
+    ratios = [s / f for s, f in zip(slow.samples, fast.samples, strict=True)]
+    return min(ratios), max(ratios)
+
+
 def parser(documentation: str, quick: str) -> argparse.ArgumentParser:
     """Options of every benchmark; `quick` says what --quick leaves out."""
     made = argparse.ArgumentParser(

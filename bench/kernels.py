@@ -22,7 +22,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from common import Table, Timing, begin, in_turns, native_backends, parser, ratio, write
+from common import (
+    Table,
+    Timing,
+    begin,
+    in_turns,
+    native_backends,
+    parser,
+    ratio,
+    ratio_range,
+    write,
+)
 from paper import PaperFit
 
 from tcnn_codec import _cpu
@@ -102,6 +112,7 @@ def measure_steps(
             "contestant": contestant,
             **timing.report(),
             "times_eager": ratio(times["torch eager"], timing),
+            "times_eager_range": ratio_range(times["torch eager"], timing),
             "times_compiled": ratio(times["torch compile"], timing),
         }
         if contestant in backends:
