@@ -1,4 +1,4 @@
-"""Which --bits is best: decoded PSNR against rate, for every bit depth and width.
+"""Which --bits is best: decoded PSNR against rate, for 5 to 8 bit and every width.
 
 python bench/bits.py FOLDER [--preset P] [--widths 32 64] [--images N]
 

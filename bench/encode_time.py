@@ -7,7 +7,7 @@ step     one step of fitting on every pixel of the first image, optimiser includ
          and compiled, and the cpu backend
 quality  on the middle 256x256 of each image: the recipe of bench/paper.py, and the same tuned for
          so few steps, the faster of eager and compiled, for 1,500 steps, quantised to 8 bit and
-         entropy-coded; then, for every bit depth, the fewest steps, of a ladder, whose file
+         entropy-coded; then, for 6, 7 and 8 bit, the fewest steps, of a ladder, whose file
          decodes to that PSNR at no more bytes. Times are of the whole, fitting to file, ours the
          median of five; neither compiling nor the search for the step count is counted
 encode   whole images, preset by preset and down a ladder of steps: seconds, bpp, decoded PSNR

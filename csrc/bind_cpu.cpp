@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "siren.h"
@@ -77,18 +78,33 @@ Target make_target(const SirenShape& shape, const EncodedGrid& grid, const py::b
   return found;
 }
 
-// `order` with every entry checked against the grid; null stands for all pixels in order.
+// Pixel indices; null stands for all pixels in order.
 struct Order {
   const uint32_t* values = nullptr;
-  int64_t size;
-  Order(const EncodedGrid& grid, const std::optional<py::buffer>& order) : size(grid.pixels()) {
+  int64_t size, pixels;
+  Order(const EncodedGrid& grid, const std::optional<py::buffer>& order)
+      : size(grid.pixels()), pixels(grid.pixels()) {
     if (!order) return;
     values = checked<uint32_t>(*order, "order", -1, false);
     size = length(*order);
     check_range("length of order", size, 1, (int64_t(1) << 32) - 1);
+  }
+  // Every entry that the batches read, or all where those are fewer.
+  void check(const std::vector<Batch>& batches) const {
+    if (!values) return;
+    int64_t reads = 0;
+    for (const Batch& batch : batches) reads += batch.count;
     uint32_t largest = 0;
-    for (int64_t i = 0; i < size; ++i) largest = values[i] > largest ? values[i] : largest;
-    check_range("largest pixel index", largest, 0, grid.pixels() - 1);
+    if (reads >= size)
+      for (int64_t i = 0; i < size; ++i) largest = std::max(largest, values[i]);
+    else
+      for (const Batch& batch : batches)
+        for (int64_t i = 0, at = batch.start; i < batch.count; ++i) {
+          largest = std::max(largest, values[at]);
+          at += batch.stride;
+          if (at >= size) at -= size;
+        }
+    check_range("largest pixel index", largest, 0, pixels - 1);
   }
   Batch batch(int64_t start, int64_t stride, int64_t count) const {
     check_range("start", start, 0, size - 1);
@@ -122,6 +138,7 @@ double loss_and_grad(Siren& siren, const SirenShape& shape, const py::buffer& pa
   const Target wanted = make_target(shape, grid, target);
   const Order order(grid, indices);
   const Batch batch = order.batch(0, 1, order.size);
+  order.check({batch});
   float* g = checked<float>(gradient, "gradient", shape.parameter_count(), true);
   const py::gil_scoped_release release;
   return siren.loss_and_grad(shape, p, grid, wanted, batch, g);
@@ -151,6 +168,7 @@ void fit_steps(Siren& siren, const SirenShape& shape, const py::buffer& params,
   std::vector<Batch> batches;
   for (const auto& [start, stride] : starts_and_strides)
     batches.push_back(order.batch(start, stride, count));
+  order.check(batches);
   const auto steps = int64_t(batches.size());
   const float* rates = checked<float>(learning_rates, "learning_rates", steps, false);
   const float* scale = scales ? checked<float>(*scales, "scales", parameters, false) : nullptr;

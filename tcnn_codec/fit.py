@@ -11,9 +11,8 @@ from tcnn_codec.optimiser import OptimiserState
 from tcnn_codec.schedule import Progress, learning_rates, train
 from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
 
-# The best peak falls with the steps about as steps^-0.15, measured from 500 to 40,000; the bound
-# keeps short fits of wide networks stable.
-LEARNING_RATE, AT_STEPS, FALL, MOST_RAISE = 3.2e-3, 4000, 0.15, 2.0
+# The best peak falls with the steps about as steps^-0.15, measured from 500 to 40,000.
+LEARNING_RATE, AT_STEPS, FALL = 3.2e-3, 4000, 0.15
 
 
 def fit(
@@ -45,6 +44,6 @@ def peak_learning_rate(spec: SirenSpec, steps: int) -> float:
     Muon's updates have spectral norm 1, so the phases of a layer move with the norm of its input,
     sqrt(width); wide networks and those of more than six hidden layers collapse unless it is less.
     """
-    length: float = min(MOST_RAISE, (AT_STEPS / steps) ** FALL)
+    length: float = (AT_STEPS / steps) ** FALL
     depth = min(1.0, 6 / max(1, spec.hidden_layers))
     return LEARNING_RATE * length * depth * math.sqrt(32 / spec.width)

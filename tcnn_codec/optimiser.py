@@ -54,7 +54,10 @@ def optimise(spec: SirenSpec, state: OptimiserState, gradient: F32, learning_rat
 def optimise_scaled(
     state: OptimiserState, gradient: F32, learning_rate: float, scales: F32
 ) -> None:
-    """One step of Adam on every parameter, the learning rate in units of its scale."""
+    """One step of Adam on every parameter, the learning rate in units of its scale, 0 or more.
+
+    gradient, scales: float32 [parameter_count]. Without weight decay.
+    """
     adam_step(state, slice(0, state.params.size), gradient, scales, learning_rate)
     state.step += 1
 

@@ -53,9 +53,7 @@ def quantise(spec: SirenSpec, params: F32, bits: int) -> tuple[QuantisedTensor, 
     parameters that are not finite or beyond MAX_STEP.
     """
     if not MIN_BITS <= bits <= MAX_BITS:
-        raise CodecError(
-            f"bits is {bits}; allowed are {MIN_BITS} to {MAX_BITS}; 7 or 8 suit most pictures"
-        )
+        raise CodecError(f"bits is {bits}; allowed are {MIN_BITS} to {MAX_BITS}; 6 is usual")
     if params.shape != (spec.parameter_count,):
         raise ValueError(f"params are {params.shape}; this network has {spec.parameter_count}")
     bound = 2 ** (bits - 1) - 1

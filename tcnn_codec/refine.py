@@ -19,7 +19,7 @@ SAMPLES = 1 << 16
 MOST_CHANGE = 64.0
 #: Peak learning rate of what is not yet rounded, in steps.
 LEARNING_RATE = 0.1
-#: Parts that are rounded one after another, at most.
+#: Parts that are rounded one after another; no more than there are steps.
 PARTS = 100
 
 
@@ -76,10 +76,14 @@ def round_gradually(
 ) -> tuple[QuantisedTensor, ...]:
     """params quantised with the steps of `tensors`, part by part, while the rest makes up for it.
 
-    target: uint8 [pixels, out_channels] in Grid order. The parameters nearest to a multiple of
-    their step are rounded and stay, the others are trained on; and so on, in PARTS parts, until
-    none is left (incremental network quantisation, Zhou et al., arXiv 1702.03044, which begins
-    with the largest). Raises CodecError when the loss stops being finite.
+    params: float32 [parameter_count]. target: uint8 [pixels, out_channels] in Grid order. Of
+    tensors only their steps are used; levels beyond MAX_LEVEL are clipped. steps: 1 or more.
+
+    The parameters nearest to a multiple of their step are rounded and stay, the others are trained
+    on; and so on, in PARTS parts, until none is left (incremental network quantisation, Zhou et
+    al., arXiv 1702.03044, which begins with the largest). The same arguments, backend and
+    instruction set give the same values, whatever the threads. Raises CodecError when the loss or
+    a parameter stops being finite.
     """
     sizes = [tensor.values.size for tensor in tensors]
     step = np.repeat(np.array([tensor.step for tensor in tensors], np.float32), sizes)
@@ -87,7 +91,8 @@ def round_gradually(
 
     def round_some(done: int) -> None:
         free = np.flatnonzero(scales)
-        # A tenth at first, and less and less: the last ones have the most to make up for.
+        # None before the first steps, then many at once and ever fewer: the last ones have the
+        # most to make up for.
         more = int(params.size * math.sqrt(done / steps)) - (params.size - free.size)
         if more <= 0:
             return
@@ -107,8 +112,8 @@ def round_gradually(
         learning_rates(steps, LEARNING_RATE),
         np.random.Generator(np.random.PCG64([seed, 2])),
         scales,
-        most_per_call=-(-steps // PARTS),
-        before_call=round_some,
+        part=-(-steps // PARTS),
+        before_part=round_some,
         progress=progress,
     )
     limit = MAX_LEVEL * step

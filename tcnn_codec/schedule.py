@@ -12,7 +12,7 @@ from tcnn_codec.errors import CodecError
 from tcnn_codec.optimiser import OptimiserState
 from tcnn_codec.siren import F32, Grid, SirenSpec
 
-#: Called with (steps done, PSNR in dB over the last REPORTED_STEPS batches).
+#: Called with (steps done, PSNR in dB over the last REPORTED_STEPS batches at most).
 Progress = Callable[[int, float], None]
 
 REPORTED_STEPS = 20
@@ -36,33 +36,39 @@ def train(
     rng: np.random.Generator,
     scales: F32 | None = None,
     *,
-    most_per_call: int = MOST_STEPS_PER_CALL,
-    before_call: Callable[[int], None] | None = None,
+    part: int | None = None,
+    before_part: Callable[[int], None] | None = None,
     progress: Progress | None = None,
 ) -> None:
     """One Backend.fit_steps step for each of rates over random batches; changes state in place.
 
-    before_call: called with the steps done before each call into the backend, of most_per_call
-    steps at most; may change state.params and scales.
-
-    Raises CodecError when the loss stops being finite.
+    rates, scales: float32 [steps], [parameter_count], as Backend.fit_steps takes them. before_part:
+    called with the steps done before each `part` of them; may change state.params and scales.
+    Raises CodecError when the loss or a parameter stops being finite.
     """
-    done = 0
-    per_call = min(most_per_call, steps_per_call(spec, grid.pixels))
-    for batches in draw_batches(rng, grid.pixels, len(rates), per_call):
-        if before_call is not None:
-            before_call(done)
+    done, part = 0, part or len(rates)
+    per_call = steps_per_call(spec, grid.pixels)
+    for batches in draw_batches(rng, grid.pixels, len(rates), per_call, part):
+        if before_part is not None and done % part == 0:
+            before_part(done)
         last = done + len(batches.starts)
         losses = backend.fit_steps(spec, state, grid, target, batches, rates[done:last], scales)
         done = last
         loss = float(losses.mean())
         if not math.isfinite(loss):
-            raise CodecError(
-                f"fitting diverged at step {done}: the loss is {loss}; "
-                "it must stay finite; choose another --seed or a smaller --width"
-            )
+            raise _diverged(done, f"the loss is {loss}")
         if progress is not None:
             progress(done, psnr_of_loss(float(losses[-REPORTED_STEPS:].mean())))
+    # The loss of a step is the one before it.
+    if not np.isfinite(state.params).all():
+        raise _diverged(done, "a parameter is not finite")
+
+
+def _diverged(done: int, what: str) -> CodecError:
+    return CodecError(
+        f"fitting diverged at step {done}: {what}; "
+        "it must stay finite; choose another --seed or a smaller --width"
+    )
 
 
 def learning_rates(steps: int, peak: float) -> F32:
@@ -87,9 +93,10 @@ def steps_per_call(spec: SirenSpec, pixels: int) -> int:
 
 
 def draw_batches(
-    rng: np.random.Generator, pixels: int, steps: int, per_call: int
+    rng: np.random.Generator, pixels: int, steps: int, per_call: int, part: int
 ) -> Iterator[Batches]:
-    """Random pixel batches, per_call steps at a time; every pixel about once per epoch.
+    """Random pixel batches, per_call steps at a time, anew after each part; every pixel about once
+    per epoch.
 
     One shuffle serves all epochs: each reads it from its own start with its own stride.
     """
@@ -102,7 +109,7 @@ def draw_batches(
             start, stride = int(rng.integers(pixels)), _coprime(rng, pixels)
         starts.append((start, stride))
         start = (start + stride * count) % pixels
-        if len(starts) == per_call or step == steps - 1:
+        if len(starts) == per_call or (step + 1) % part == 0 or step == steps - 1:
             yield Batches(order, tuple(starts), count)
             starts = []
 

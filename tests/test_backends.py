@@ -34,7 +34,7 @@ from tcnn_codec.optimiser import (
     OptimiserState,
     optimise,
 )
-from tcnn_codec.siren import Grid, SirenSpec, encode_axis, initialise
+from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis, initialise
 
 ISAS = ("avx512", "avx2", "scalar")
 SEEDS = range(5)
@@ -116,7 +116,9 @@ def test_loss_is_as_accurate_as_the_reference(native: CpuBackend, case: Case) ->
 STEPS = 10
 
 
-def trajectory(backend: Backend, case: Case, seed: int) -> tuple[NDArray, NDArray]:
+def trajectory(
+    backend: Backend, case: Case, seed: int, scales: F32 | None = None
+) -> tuple[NDArray, NDArray]:
     """Losses of ten steps over overlapping batches, and how the parameters moved."""
     params = case.params(seed)
     rng = np.random.default_rng(seed)
@@ -126,7 +128,8 @@ def trajectory(backend: Backend, case: Case, seed: int) -> tuple[NDArray, NDArra
     batches = Batches(order, starts, max(1, pixels // 2))
     state = OptimiserState.start(params)
     rates = np.full(STEPS, 1e-4, np.float32)
-    losses = backend.fit_steps(case.spec, state, case.grid, case.target(seed), batches, rates)
+    target = case.target(seed)
+    losses = backend.fit_steps(case.spec, state, case.grid, target, batches, rates, scales)
     assert state.step == STEPS
     return losses, state.params.astype(np.float64) - params
 
@@ -216,7 +219,9 @@ def test_threads_change_no_bit(trainer: CpuBackend, name: str, threads: int) -> 
     assert other.threads == threads
     for compute in (compute_output, compute_gradient):
         assert np.array_equal(compute(trainer, case, 1), compute(other, case, 1))
-    assert np.array_equal(trajectory(trainer, case, 1)[1], trajectory(other, case, 1)[1])
+    for scales in (None, np.full(case.spec.parameter_count, 0.1, np.float32)):
+        ways = (trajectory(backend, case, 1, scales)[1] for backend in (trainer, other))
+        assert np.array_equal(*ways)
 
 
 @by_name
@@ -250,12 +255,24 @@ def test_nothing_outside_the_outputs_is_written(trainer: CpuBackend, case: Case)
     batches = ((0, 1), (0, 1)), max(1, grid.pixels // 2)
     order, rates = np.arange(grid.pixels, dtype=np.uint32), np.full(2, 1e-3, np.float32)
     constants = BETA1, BETA2, EPSILON, MOMENTUM, WEIGHT_DECAY
-    siren.fit_steps(
-        shape, *found[:3], 0, *constants, encodings, target, order, *batches, rates, None, found[3]
-    )
-    for guarded, view in arrays:
-        assert_guarded(guarded, view)
-    assert (found[0] != params).any()
+    for scales in (None, np.full(spec.parameter_count, 1e-3, np.float32)):
+        before = found[0].copy()
+        siren.fit_steps(
+            shape,
+            *found[:3],
+            0,
+            *constants,
+            encodings,
+            target,
+            order,
+            *batches,
+            rates,
+            scales,
+            found[3],
+        )
+        for guarded, view in arrays:
+            assert_guarded(guarded, view)
+        assert (found[0] != before).any()
 
 
 GUARD, GUARD_VALUE = 64, 77

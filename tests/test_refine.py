@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from tcnn_codec.backends.base import U8
 from tcnn_codec.backends.cpu import CpuBackend
+from tcnn_codec.backends.reference import ReferenceBackend
 from tcnn_codec.entropy import encode_tensors
+from tcnn_codec.errors import CodecError
 from tcnn_codec.fit import fit
 from tcnn_codec.quantise import MAX_LEVEL, QuantisedTensor, dequantise, quantise
 from tcnn_codec.refine import SAMPLES, _coarse, balance_steps, round_gradually
@@ -96,6 +98,7 @@ class Recorder:
     def __init__(self) -> None:
         self.params: list[F32] = []
         self.scales: list[F32] = []
+        self.after: list[F32] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(BACKEND, name)
@@ -104,7 +107,9 @@ class Recorder:
         _, state, *_, scales = arguments
         self.params.append(state.params.copy())
         self.scales.append(scales.copy())
-        return BACKEND.fit_steps(*arguments)
+        losses = BACKEND.fit_steps(*arguments)
+        self.after.append(state.params.copy())
+        return losses
 
 
 SMALL, SMALL_GRID = SirenSpec(width=16, hidden_layers=1, frequencies=2), Grid(48, 32)
@@ -160,9 +165,57 @@ def test_what_is_rounded_stays(
         before = rounded
 
 
+def test_the_nearest_are_rounded_first(
+    small_fit: tuple[F32, U8, tuple[QuantisedTensor, ...]],
+) -> None:
+    params, target, tensors = small_fit
+    backend = Recorder()
+    arguments = backend, SMALL, params, SMALL_GRID, target, tensors
+    round_gradually(*arguments, steps=40, seed=0)
+    step = np.repeat([t.step for t in tensors], [t.values.size for t in tensors])
+    for before, scales, after in zip(
+        backend.after, backend.scales, backend.scales[1:], strict=False
+    ):
+        distance = np.abs(before / step - np.rint(before / step))
+        rounded_now, still_free = (scales > 0) & (after == 0), after > 0
+        assert distance[rounded_now].max() <= distance[still_free].min() + 1e-5
+
+
+def test_every_backend_can_round_gradually(
+    small_fit: tuple[F32, U8, tuple[QuantisedTensor, ...]],
+) -> None:
+    params, target, tensors = small_fit
+    arguments = SMALL, params, SMALL_GRID, target, tensors
+    cpu, torch = (
+        round_gradually(backend, *arguments, steps=10, seed=0)
+        for backend in (BACKEND, ReferenceBackend())
+    )
+    same = np.concatenate([a.values == b.values for a, b in zip(cpu, torch, strict=True)])
+    # Which of two nearly equal distances is the smaller may differ, and with it what follows.
+    assert same.mean() > 0.9
+
+
+def test_a_parameter_that_is_not_finite_is_told(
+    small_fit: tuple[F32, U8, tuple[QuantisedTensor, ...]],
+) -> None:
+    params, target, tensors = small_fit
+
+    class Broken(Recorder):
+        def fit_steps(self, *arguments: Any) -> NDArray[np.float64]:
+            losses = super().fit_steps(*arguments)
+            arguments[1].params[3] = np.nan
+            return losses
+
+    with pytest.raises(CodecError, match="fitting diverged at step 1: a parameter is not finite"):
+        round_gradually(Broken(), SMALL, params, SMALL_GRID, target, tensors, steps=1, seed=0)
+
+
 def test_a_parameter_out_of_range_is_rounded_to_the_largest_level() -> None:
     params = initialise(SMALL, 0)
     target = np.zeros((SMALL_GRID.pixels, 3), np.uint8)
     tensors = tuple(replace(tensor, step=2.0**-24) for tensor in quantise(SMALL, params, 5))
     rounded = round_gradually(BACKEND, SMALL, params, SMALL_GRID, target, tensors, steps=3, seed=0)
-    assert max(tensor.largest for tensor in rounded) == MAX_LEVEL
+    values = np.concatenate([tensor.values for tensor in rounded])
+    far = np.abs(params) > 2 * MAX_LEVEL * 2.0**-24
+    assert far.any()
+    assert (values[far] == MAX_LEVEL * np.sign(params[far])).all()
