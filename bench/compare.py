@@ -163,15 +163,21 @@ def compare_trees(
         worker.close()
 
 
+def range_of(row: dict[str, Any]) -> tuple[float, float]:
+    """Least and greatest ratio to eager; by its own times alone in a file that lacks them."""
+    if "times_eager_range" in row:
+        least, greatest = row["times_eager_range"]
+        return least, greatest
+    eager = row["times_eager"] * row["milliseconds"]
+    return eager / row["slowest"], eager / row["fastest"]
+
+
 def compare_files(old: Path, new: Path) -> Iterator[dict[str, Any]]:
     def ratios(path: Path) -> dict[str, tuple[float, float, float]]:
         """Median, least and greatest ratio to eager."""
         try:
             return {
-                f"{row['network']}  {row['contestant']}": (
-                    row["times_eager"],
-                    *row["times_eager_range"],
-                )
+                f"{row['network']}  {row['contestant']}": (row["times_eager"], *range_of(row))
                 for row in json.loads(path.read_text())["rows"]
                 if row["operation"] == "step" and not row["contestant"].startswith("torch")
             }
