@@ -70,15 +70,20 @@ def in_turns(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[
     return {name: Timing(tuple(samples)) for name, samples in seconds.items()}
 
 
+def ratios(slow: Timing, fast: Timing) -> list[float]:
+    """How many times faster, each round against itself."""
+    return [s / f for s, f in zip(slow.samples, fast.samples, strict=True)]
+
+
 def ratio(slow: Timing, fast: Timing) -> float:
-    """How many times faster: the median over rounds, each round against itself."""
-    return statistics.median(s / f for s, f in zip(slow.samples, fast.samples, strict=True))
+    """How many times faster: the median over rounds."""
+    return statistics.median(ratios(slow, fast))
 
 
 def ratio_range(slow: Timing, fast: Timing) -> tuple[float, float]:
     """Least and greatest of the same, over the rounds."""
-    ratios = [s / f for s, f in zip(slow.samples, fast.samples, strict=True)]
-    return min(ratios), max(ratios)
+    found = ratios(slow, fast)
+    return min(found), max(found)
 
 
 def parser(documentation: str, quick: str) -> argparse.ArgumentParser:

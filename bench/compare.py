@@ -25,9 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, Table, Timing, begin, parser, ratio, write
-
-from tcnn_codec import _cpu
+from common import ROOT, Table, Timing, begin, native_backends, parser, ratio, write
 
 SLOWER = 1.05
 FIT_STEPS = 40
@@ -148,7 +146,6 @@ def compare_trees(
         if math.isnan(workers[0].time(case)):
             print(f"{case}: not in the old one")
             continue
-        workers[1].time(case)
         samples: tuple[list[float], list[float]] = [], []
         for _ in range(rounds):
             for worker, seconds in zip(workers, samples, strict=True):
@@ -225,18 +222,12 @@ def main() -> None:
     if options.new:
         show(compare_files(Path(options.old), options.new))
     else:
-        isas = [isa for isa in facts["isas"] if isa != "scalar"] or facts["isas"]
-        kinds = [f"{isa} float32" for isa in isas]
-        kinds[:0] = [f"{isa} bfloat16" for isa in isas if _cpu.has_bfloat16(isa)]
+        ways = native_backends(options.threads).values()
+        kinds = [f"{way.isa} {way.precision}" for way in ways if way.isa != "scalar"]
+        kinds = sorted(kinds, key=lambda kind: "bfloat16" not in kind) or ["scalar float32"]
+        widths, rounds, most = ((32,), 3, 1) if options.quick else ((32, 64, 128), 9, len(kinds))
         with built(options.old) as tree:
-            if options.quick:
-                show(compare_trees(tree, options.threads, kinds, (32,), rounds=3, most=1))
-            else:
-                show(
-                    compare_trees(
-                        tree, options.threads, kinds, (32, 64, 128), rounds=9, most=len(kinds)
-                    )
-                )
+            show(compare_trees(tree, options.threads, kinds, widths, rounds, most))
     if not rows:
         sys.exit("error: the two have nothing in common; allowed are results of the same networks")
     write(options.json, facts, rows)

@@ -116,8 +116,8 @@ def round_gradually(
         before_part=round_some,
         progress=progress,
     )
-    limit = MAX_LEVEL * step
-    return quantise_to(spec, state.params.clip(-limit, limit), [t.step for t in tensors])
+    round_some(steps)
+    return quantise_to(spec, state.params, [tensor.step for tensor in tensors])
 
 
 def _coarse(grid: Grid) -> Grid:

@@ -93,7 +93,7 @@ def test_the_coarse_grid_is_small(grid: Grid) -> None:
 
 
 class Recorder:
-    """A backend that notes what each call of fit_steps starts from."""
+    """A backend that notes what each call of fit_steps starts from and ends with."""
 
     def __init__(self) -> None:
         self.params: list[F32] = []
