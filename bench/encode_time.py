@@ -30,12 +30,14 @@ from PIL import Image
 
 from tcnn_codec.backends.base import Batches
 from tcnn_codec.backends.cpu import CpuBackend
+from tcnn_codec.coding import choose_spec
 from tcnn_codec.config import PRESETS, EncodeConfig
-from tcnn_codec.encoder import Encoded, array_source, choose_spec, encode_source
+from tcnn_codec.encoder import Encoded, encode_source
 from tcnn_codec.entropy import encode_tensors
+from tcnn_codec.io import array_source
 from tcnn_codec.metrics import psnr
 from tcnn_codec.optimiser import OptimiserState
-from tcnn_codec.quantise import dequantise, quantise
+from tcnn_codec.quantise import canonical, dequantise, quantise
 from tcnn_codec.siren import Grid, initialise
 
 Pixels = NDArray[np.uint8]
@@ -170,7 +172,7 @@ def run_paper(crop: Pixels, steps: int, *, tuned: bool) -> dict[str, Any]:
     start = time.perf_counter()
     forms[form].run(steps, tuned=tuned)
     tensors = quantise(spec, forms[form].params, PAPER_BITS)
-    payload = encode_tensors(tensors)
+    payload = encode_tensors(spec, canonical(spec, tensors))
     seconds = time.perf_counter() - start
     grid = Grid(crop.shape[1], crop.shape[0])
     decoded = CpuBackend().render(spec, dequantise(spec, tensors), grid)[0]

@@ -1,12 +1,15 @@
-// The Python module tcnn_codec._cpu: checks every array against the contract in siren.h, then
-// calls it without the interpreter lock.
+// The Python module tcnn_codec._cpu: checks every array against the contracts in siren.h and
+// binary_coder.h, then calls them without the interpreter lock.
 
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <algorithm>
 #include <optional>
+#include <string_view>
 
+#include "binary_coder.h"
 #include "siren.h"
 
 namespace py = pybind11;
@@ -177,6 +180,43 @@ void fit_steps(Siren& siren, const SirenShape& shape, const py::buffer& params,
   siren.fit_steps(shape, state, grid, wanted, batches, rates, scale, found);
 }
 
+constexpr int64_t kMostValues = int64_t(1) << 24;
+
+void check_matrix(int64_t rows, int64_t columns) {
+  check_range("rows", rows, 1, kMostValues);
+  check_range("columns", columns, 1, kMostValues);
+  check_range("rows * columns", rows * columns, 1, kMostValues);
+}
+
+py::bytes encode_matrix(const py::buffer& matrix) {
+  const int32_t* values = checked<int32_t>(matrix, "values", -1, false);
+  const py::buffer_info info = matrix.request();
+  check_range("rank of values", info.ndim, 2, 2);
+  check_matrix(info.shape[0], info.shape[1]);
+  const auto [least, most] = std::minmax_element(values, values + info.size);
+  check_range("least value", *least, -kLargestMagnitude, kLargestMagnitude);
+  check_range("largest value", *most, -kLargestMagnitude, kLargestMagnitude);
+  std::string code;
+  {
+    const py::gil_scoped_release release;
+    code = encode_binary(values, info.shape[0], info.shape[1]);
+  }
+  return code;
+}
+
+py::array_t<int32_t> decode_matrix(const py::bytes& code, int64_t rows, int64_t columns) {
+  check_matrix(rows, columns);
+  const std::string_view bytes = code;
+  py::array_t<int32_t> matrix({rows, columns});
+  int32_t* values = matrix.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    decode_binary(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), rows, columns,
+                  values);
+  }
+  return matrix;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_cpu, module) {
@@ -189,6 +229,11 @@ PYBIND11_MODULE(_cpu, module) {
   module.def("fma_peak", &fma_peak, py::arg("isa"), py::arg("seconds"), py::arg("bfloat16"),
              py::call_guard<py::gil_scoped_release>(),
              "1e9 multiply-adds per second of one thread, from registers alone.");
+  module.def("encode_binary", &encode_matrix, py::arg("values"),
+             "The binarised code of values, int32 [rows, columns], magnitudes up to 2047.");
+  module.def(
+      "decode_binary", &decode_matrix, py::arg("code"), py::arg("rows"), py::arg("columns"),
+      "The int32 [rows, columns] of a binarised code; ValueError on a magnitude above 2047.");
 
   py::class_<SirenShape>(module, "SirenShape")
       .def(py::init(&make_shape), py::kw_only(), py::arg("axes"), py::arg("features"),

@@ -32,7 +32,8 @@ def encode(array: NDArray[np.uint8], *, frame_rate: float = 25, **options: Any) 
     Raises CodecError for a value that is not allowed.
     """
     from tcnn_codec.config import make_config
-    from tcnn_codec.encoder import array_source, encode_source
+    from tcnn_codec.encoder import encode_source
+    from tcnn_codec.io import array_source
 
     return encode_source(array_source(array, frame_rate), make_config(**options)).stream
 

@@ -83,11 +83,18 @@ def _add_encode(commands: Any) -> None:
     command.add_argument("input", metavar="INPUT", type=Path)
     command.add_argument("output", metavar="OUTPUT.tcnn", type=Path)
     numbers = (
-        ("width", f"neurons of a hidden layer, 1 to {MAX_WIDTH}; sets the size of the file"),
-        ("hidden-layers", f"sine layers after the input layer, 0 to {MAX_HIDDEN_LAYERS}"),
+        (
+            "width",
+            f"neurons of a hidden layer, 1 to {MAX_WIDTH} (default 32); sets the size of the file",
+        ),
+        (
+            "hidden-layers",
+            f"sine layers after the input layer, 0 to {MAX_HIDDEN_LAYERS} (3; 5 under a target)",
+        ),
         ("frequencies", f"encoding octaves per axis, 0 to {MAX_FREQUENCIES} (default: by size)"),
         ("steps", "optimiser steps, instead of the preset's"),
-        ("bits", f"bits of a weight before entropy coding, {MIN_BITS} to {MAX_BITS}"),
+        ("bits", f"bits of a weight before entropy coding, {MIN_BITS} to {MAX_BITS} (default 6)"),
+        ("bytes", "size of the file at most, and at least 97 %% of it; chooses width and bits"),
         ("chunk-frames", "frames of a video that share one network"),
         ("threads", f"1 to {MAX_THREADS}, 0 for every core; changes no byte"),
         ("seed", "same seed, machine and instruction set: same bytes"),
@@ -98,6 +105,17 @@ def _add_encode(commands: Any) -> None:
         command.add_argument(
             f"--{name}", type=_integer, metavar="N", default=value, help=text + shown
         )
+    fractions = (
+        ("bpp", "bits per pixel at most, and at least 97 %% of it; chooses width and bits"),
+        ("psnr", "PSNR in dB at least, and at most 0.1 dB more; chooses width and bits"),
+        (
+            "lambda",
+            "steps that minimise squared error + lambda x bits per pixel, instead of --bits",
+        ),
+    )
+    for name, text in fractions:
+        dest = name if name != "lambda" else "lambda_"
+        command.add_argument(f"--{name}", type=_number, metavar="X", dest=dest, help=text)
     command.add_argument(
         "--preset",
         default=default.preset,

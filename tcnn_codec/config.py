@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import operator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from tcnn_codec.siren import MAX_FREQUENCIES, MAX_HIDDEN_LAYERS, MAX_WIDTH
 MIN_BITS, MAX_BITS = 4, 12
 MAX_STEPS = 10_000_000
 MAX_CHUNK_FRAMES = 4096
+MAX_BYTES = 2**40
 MAX_THREADS = 1024
 BACKENDS = ("auto", "torch", "cpu")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -23,21 +25,34 @@ PRESETS = {"fast": 3000, "balanced": 12000, "best": 60000}
 class EncodeConfig:
     """Options of encode, in the command line's words. Raises CodecError for a value out of range.
 
-    width: neurons of a hidden layer, 1 to 128. hidden_layers: 0 to 32. frequencies: encoding
-    octaves per axis, 0 to 32; None takes 16, or 12 where no side is above 256 pixels.
-    preset: fast, balanced or best; steps overrides its number of steps. bits: 4 to 12 a weight
-    before entropy coding, on average. chunk_frames: frames of a video that share a network.
+    width: neurons of a hidden layer, 1 to 128; None takes 32. hidden_layers: 0 to 32; None takes
+    the paper's 3, or 5 under a target, where the width is chosen. frequencies: encoding octaves
+    per axis, 0 to 32; None takes 16, or 12 where no side is above 256 pixels. bits: 4 to 12 a
+    weight before entropy coding, on average; None takes 6. lambda_: instead of bits, the steps
+    that minimise D + lambda R, with D the mean squared error of 8-bit samples that rounding adds
+    before training makes up for it, and R in bits per pixel.
+
+    bytes, bpp, psnr: the target, at most one of them; width and bits are chosen for it. The file
+    has at most `bytes`, or `bpp` bits per pixel, and at least 97 % of that; or its PSNR is `psnr`
+    dB or up to 0.1 dB more.
+
+    preset: fast, balanced or best; steps overrides its number of steps. chunk_frames: frames of a
+    video that share a network.
     precision: of the products in fitting, float32, bfloat16, or auto for bfloat16 where the
     processor has it; decoded pixels are float32 always. threads: 0 takes every core. seed: same
     seed, machine and instruction set, same bytes.
     """
 
-    width: int = 32
-    hidden_layers: int = 3
+    width: int | None = None
+    hidden_layers: int | None = None
     frequencies: int | None = None
+    bits: int | None = None
+    lambda_: float | None = None
+    bytes: int | None = None
+    bpp: float | None = None
+    psnr: float | None = None
     preset: str = "balanced"
     steps: int | None = None
-    bits: int = 6
     chunk_frames: int = 25
     backend: str = "auto"
     precision: str = "auto"
@@ -51,6 +66,7 @@ class EncodeConfig:
             ("frequencies", 0, MAX_FREQUENCIES, "leave it out for the usual 16"),
             ("steps", 1, MAX_STEPS, "12000 is usual, or choose a preset instead"),
             ("bits", MIN_BITS, MAX_BITS, "6 is usual"),
+            ("bytes", 1, MAX_BYTES, "4000 suits a small photograph"),
             ("chunk_frames", 1, MAX_CHUNK_FRAMES, "25 is usual"),
             ("threads", 0, MAX_THREADS, "0 takes every core"),
             ("seed", 0, 2**63 - 1, "0 is usual"),
@@ -63,9 +79,43 @@ class EncodeConfig:
             if type(value) is not int or not least <= value <= most:
                 option = "--" + name.replace("_", "-")
                 raise CodecError(f"{option} is {value}; allowed are {least} to {most}; {remedy}")
+        for name, low, high, remedy in (
+            ("lambda_", 1e-6, 1e6, "100 is usual"),
+            ("bpp", 1e-9, 1e3, "0.1 to 0.5 suits photographs"),
+            ("psnr", 1.0, 100.0, "25 to 35 suits photographs"),
+        ):
+            self._check_number(name, low, high, remedy)
+        self._check_target()
         _check_name("preset", self.preset, tuple(PRESETS), EncodeConfig.preset)
         _check_name("backend", self.backend, BACKENDS, EncodeConfig.backend)
         check_precision(self.precision)
+
+    def _check_number(self, name: str, least: float, most: float, remedy: str) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        known = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if not known or not least <= value <= most:
+            option = "--" + name.rstrip("_")
+            raise CodecError(f"{option} is {value}; allowed are {least:g} to {most:g}; {remedy}")
+        object.__setattr__(self, name, float(value))
+
+    def _check_target(self) -> None:
+        """One target at most, and nothing that it is there to choose."""
+        targets = [n for n in ("bytes", "bpp", "psnr") if getattr(self, n) is not None]
+        chosen = [n for n in ("width", "bits", "lambda_") if getattr(self, n) is not None]
+        if targets:
+            clash, why = targets + chosen, f"--{targets[0]} chooses width and bits by itself"
+        else:
+            clash, why = [n for n in chosen if n != "width"], "each sets the steps"
+        if len(clash) > 1:
+            options = " and ".join("--" + name.rstrip("_") for name in clash)
+            raise CodecError(f"{options} exclude each other: {why}; leave out all but one")
+
+    @property
+    def has_target(self) -> bool:
+        """Whether width and bits are to be chosen for a size or a quality."""
+        return not (self.bytes is None and self.bpp is None and self.psnr is None)
 
     @property
     def fit_steps(self) -> int:

@@ -1,6 +1,6 @@
 """The .tcnn file: a header with an index, then one record per chunk, all of it checked.
 
-docs/format.md is the normative description of version 1.
+docs/format.md is the normative description.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from typing import BinaryIO, Literal
 from tcnn_codec.config import MAX_CHUNK_FRAMES
 from tcnn_codec.errors import BitstreamError, CodecError
 from tcnn_codec.siren import MILLI, Grid, SirenSpec
+from tcnn_codec.varint import MAX_BYTES, read_varint, write_varint
 
 MAGIC = b"\x89TCN"
-VERSION = 1
+#: Of the streams written; those of every version before are read.
+VERSION = 2
 #: Most pixels a decoder holds at once unless told otherwise: height * width * frames of a chunk.
 DEFAULT_MAX_PIXELS = 2**28
 MAX_SIDE = 2**16
@@ -49,8 +51,8 @@ class StreamInfo:
     presentation time of every frame in ticks, strictly increasing. An image has one frame,
     timestamps (0,) and both rates 1. spec: the network of every chunk, axes 2 for an image and 3
     for a video. chunk_bytes: the payload length of every chunk, and header_bytes: where the first
-    record begins; both are known once the stream is written. Raises CodecError for a value out
-    of range.
+    record begins; both are known once the stream is written. version: of the format. Raises
+    CodecError for a value out of range.
     """
 
     kind: Literal["image", "video"]
@@ -65,6 +67,7 @@ class StreamInfo:
     timestamps: tuple[int, ...] = (0,)
     chunk_bytes: tuple[int, ...] = ()
     header_bytes: int = 0
+    version: int = VERSION
 
     def __post_init__(self) -> None:
         _require("height", self.height, 1, MAX_SIDE)
@@ -119,8 +122,8 @@ def write_stream(info: StreamInfo, payloads: Sequence[bytes]) -> bytes:
     """The whole file. payloads: one per chunk; info's chunk_bytes and header_bytes are not used."""
     if len(payloads) != info.chunk_count:
         raise ValueError(f"{len(payloads)} payloads for {info.chunk_count} chunks")
-    fields = b"".join(map(_varint, _header_fields(info, [len(p) for p in payloads])))
-    header = MAGIC + bytes([VERSION]) + _varint(len(fields)) + fields
+    fields = b"".join(map(write_varint, _header_fields(info, [len(p) for p in payloads])))
+    header = MAGIC + bytes([info.version]) + write_varint(len(fields)) + fields
     parts = [header, _crc(header)]
     for index, payload in enumerate(payloads):
         parts += [payload, _record_crc(index, payload)]
@@ -131,17 +134,19 @@ def read_header(stream: BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> St
     """Read and check the header of a seekable stream that begins at position 0.
 
     Reads no record, so a file cut off later still has its header and first chunks. Raises
-    BitstreamError for a stream that is no intact version 1 header or that goes on behind its last
-    record, and CodecError if a chunk has more than max_pixels pixels.
+    BitstreamError for a stream that has no intact header of a known version or that goes on behind
+    its last record, and CodecError if a chunk has more than max_pixels pixels.
     """
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
-    start = stream.read(min(size, len(MAGIC) + 1 + _MAX_VARINT))
+    start = stream.read(min(size, len(MAGIC) + 1 + MAX_BYTES))
     _check_start(start)
     try:
-        length, begin = _read_varint(start, len(MAGIC) + 1)
+        length, begin = read_varint(start, len(MAGIC) + 1)
     except IndexError:
         raise _truncated_header(size) from None
+    except ValueError as error:
+        raise _bad_field(str(error)) from None
     end = begin + length
     if end + _CRC_BYTES > size:
         raise _truncated_header(size)
@@ -151,7 +156,7 @@ def read_header(stream: BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> St
         raise BitstreamError(
             "the header's checksum (CRC-32) does not match; the file is damaged, fetch it again"
         )
-    info = _parse_fields(header[begin:], end + _CRC_BYTES)
+    info = _parse_fields(header[begin:], end + _CRC_BYTES, version=start[len(MAGIC)])
     if size > info.record_offsets[-1]:
         raise BitstreamError(
             f"{size - info.record_offsets[-1]} bytes follow the last chunk; a stream ends with its "
@@ -217,9 +222,11 @@ class _Fields:
 
     def take(self, name: str) -> int:
         try:
-            value, self.at = _read_varint(self.data, self.at)
+            value, self.at = read_varint(self.data, self.at)
         except IndexError:
             raise _bad_field(f"the fields end before {name}") from None
+        except ValueError as error:
+            raise _bad_field(str(error)) from None
         return value
 
     def take_rational(self, name: str) -> Fraction:
@@ -246,7 +253,7 @@ class _Fields:
         return tuple(stamps)
 
 
-def _parse_fields(data: bytes, header_bytes: int) -> StreamInfo:
+def _parse_fields(data: bytes, header_bytes: int, version: int) -> StreamInfo:
     fields = _Fields(data)
     kind_number = fields.take("kind")
     if kind_number >= len(_KINDS):
@@ -274,7 +281,7 @@ def _parse_fields(data: bytes, header_bytes: int) -> StreamInfo:
         )
         _require("chunk_frames", chunk_frames, 1, min(frames, MAX_CHUNK_FRAMES))
         chunk_count = -(-frames // chunk_frames)
-        _require("index bytes", len(data) - fields.at, chunk_count, _MAX_VARINT * chunk_count)
+        _require("index bytes", len(data) - fields.at, chunk_count, MAX_BYTES * chunk_count)
         chunk_bytes = tuple(fields.take("chunk length") for _ in range(chunk_count))
         info = StreamInfo(
             kind=kind,
@@ -289,6 +296,7 @@ def _parse_fields(data: bytes, header_bytes: int) -> StreamInfo:
             timestamps=timestamps,
             chunk_bytes=chunk_bytes,
             header_bytes=header_bytes,
+            version=version,
         )
     except BitstreamError:
         raise
@@ -318,43 +326,14 @@ def _check_start(start: bytes) -> None:
     version = start[len(MAGIC)]
     if version > VERSION:
         raise BitstreamError(
-            f"the stream has format version {version}; this program reads version {VERSION}; "
+            f"the stream has format version {version}; this program reads versions 1 to {VERSION}; "
             "upgrade tcnn_codec"
         )
-    if version < VERSION:
+    if version < 1:
         raise BitstreamError(
             f"the stream has format version {version}; the first version is 1; the file is "
             "damaged, fetch it again"
         )
-
-
-# Varints: little-endian base 128, the high bit of a byte says that another follows. Only the
-# shortest form is allowed, so that one content has one encoding.
-
-_MAX_VARINT = 9
-
-
-def _varint(value: int) -> bytes:
-    """value: 0 to 2**63 - 1."""
-    digits = bytearray()
-    while value >= 128:
-        digits.append(value & 127 | 128)
-        value >>= 7
-    digits.append(value)
-    return bytes(digits)
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """Value and the position behind it; IndexError if data ends first."""
-    value = 0
-    for place in range(_MAX_VARINT):
-        byte = data[at + place]
-        value |= (byte & 127) << 7 * place
-        if byte < 128:
-            if byte == 0 and place > 0:
-                raise _bad_field(f"a varint of value {value} is longer than need be")
-            return value, at + place + 1
-    raise _bad_field(f"a varint is longer than {_MAX_VARINT} bytes")
 
 
 def _crc(data: bytes) -> bytes:

@@ -19,7 +19,6 @@ from tcnn_codec.backends.base import Backend
 from tcnn_codec.container import (
     DEFAULT_MAX_PIXELS,
     MAX_SIDE,
-    VERSION,
     StreamInfo,
     read_chunk,
     read_header,
@@ -94,7 +93,7 @@ def decode_chunk(
     backend: Backend, info: StreamInfo, payload: bytes, grid: Grid
 ) -> NDArray[np.uint8]:
     """Pixels of one chunk on `grid`, uint8 [frames, height, width, channels]."""
-    params = dequantise(info.spec, decode_tensors(info.spec, payload))
+    params = dequantise(info.spec, decode_tensors(info.spec, payload, info.version))
     return backend.render(info.spec, params, grid)
 
 
@@ -166,7 +165,7 @@ def describe_file(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> dict[s
             read_chunk(stream, info, index)
     spec, size = info.spec, info.record_offsets[-1]
     facts: dict[str, Any] = {
-        "format_version": VERSION,
+        "format_version": info.version,
         "kind": info.kind,
         "height": info.height,
         "width": info.width,

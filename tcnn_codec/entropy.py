@@ -1,8 +1,9 @@
-"""Entropy coding: quantised tensors to bytes and back, by range coding with static models.
+"""Entropy coding: quantised tensors to bytes and back. docs/format.md is normative.
 
-Only integers decide bits: a tensor's probability table is computed in integer arithmetic from
-three integers in the stream (model, largest magnitude, size), so that every machine has the
-same table. docs/format.md is the normative description.
+There are two coders, and each tensor takes the one with the fewest bits: range coding with a static
+table, of the values or, where they ascend, of their differences; and binary arithmetic coding with
+contexts that adapt to the magnitudes of rows and columns. Only integers decide bits: tables are
+computed in integer arithmetic from what the stream says, so that every machine has the same.
 """
 
 from __future__ import annotations
@@ -10,199 +11,219 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isqrt
 
 import constriction  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 
+from tcnn_codec import _cpu
 from tcnn_codec.errors import BitstreamError
+from tcnn_codec.probability import (
+    I64,
+    PRECISION,
+    SCALES,
+    STATIC_MODELS,
+    families,
+    laplace,
+    signed_counts,
+    signed_table,
+    unsigned_counts,
+    unsigned_table,
+    weights,
+)
 from tcnn_codec.quantise import MAX_LEVEL, MAX_STEP, MIN_STEP, QuantisedTensor
-from tcnn_codec.siren import SirenSpec
+from tcnn_codec.siren import SirenSpec, Tensor
+from tcnn_codec.varint import read_varint, write_varint
 
-I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
 
-#: Probabilities are multiples of 2**-24, constriction's fixed point.
-PRECISION = 24
-#: Model 0 is uniform; model 1 + SCALES * shape + scale is exp2(-(|value| / s)**power), with
-#: power SHAPES[shape] and s = 2**(scale / 3 - 3).
-SHAPES = (0.5, 1.0, 1.5, 2.0)
-SCALES = 42
-MODELS = 1 + len(SHAPES) * SCALES
-
-_Q = 12  # fraction bits of exponents
-_ONE = 1 << 30  # the weight of magnitude 0
-_LARGEST_EXPONENT = 4096 << _Q  # exp2 of less is 0 long before; keeps products in 64 bits
-_THIRDS = np.array([65536, 82570, 104032], np.int64)  # 2**(k/3) in 16 fraction bits
-
-
-def _halvings() -> tuple[int, ...]:
-    """2**-(2**(bit - 12)) for bit 11 down to 0, in 30 fraction bits: repeated square roots."""
-    roots = [isqrt(_ONE * (_ONE >> 1))]
-    while len(roots) < _Q:
-        roots.append(isqrt(roots[-1] * _ONE))
-    return tuple(roots)
-
-
-_HALVINGS = _halvings()
+#: Numbers of the models in the stream: below ASCENDING, a static table of the values; from there,
+#: of their differences, one for each scale; then the binarised code.
+ASCENDING = STATIC_MODELS
+BINARISED = ASCENDING + SCALES
+MODELS = BINARISED + 1
+#: Version 1 of the format has the static models only.
+MODELS_OF_VERSION = {1: STATIC_MODELS, 2: MODELS}
 
 
 @dataclass(frozen=True)
 class _Header:
-    """What the stream says of one tensor before its symbols."""
+    """What the stream says of one tensor before its symbols.
+
+    bound: the largest symbol, or the bytes of the binarised code.
+    """
 
     step: np.float32
     model: int
-    largest: int
+    bound: int
 
 
-def encode_tensors(tensors: Sequence[QuantisedTensor]) -> bytes:
-    """The payload of a chunk: for each tensor the model with the fewest bits; lossless."""
+def encode_tensors(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> bytes:
+    """The payload of a chunk, in the order of `spec.tensors`; lossless."""
     largest = max(tensor.largest for tensor in tensors)
-    weights = np.concatenate([_weights(model, largest) for model in _families()])
-    models = [_cheapest_model(tensor, weights) for tensor in tensors]
-    return _encode_with(tensors, models)
+    tables = np.concatenate([weights(models, largest) for models in families()])
+    models = [
+        _cheapest_model(place, tensor, tables)
+        for place, tensor in zip(spec.tensors, tensors, strict=True)
+    ]
+    return encode_with(spec, tensors, models)
 
 
-def decode_tensors(spec: SirenSpec, payload: bytes) -> tuple[QuantisedTensor, ...]:
+def decode_tensors(
+    spec: SirenSpec, payload: bytes, version: int = max(MODELS_OF_VERSION)
+) -> tuple[QuantisedTensor, ...]:
     """Inverse of `encode_tensors`, for a network of shape `spec`; in the order of its tensors.
 
-    Raises BitstreamError for every payload that no encoder writes: the tensors found are coded
-    again and must give the same bytes.
+    version: of the format. Raises BitstreamError for every payload that no encoder writes: the
+    tensors found are coded again and must give the same bytes.
     """
-    headers, at = _read_headers(spec, payload)
+    headers, at = _read_headers(spec, payload, MODELS_OF_VERSION[version])
+    codes = []
+    for header in headers:
+        length = header.bound if header.model == BINARISED else 0
+        codes.append(payload[at : at + length])
+        at += length
     padding = bytes(-(len(payload) - at) % 4)
     words = np.frombuffer(payload[at:] + padding, dtype=">u4").astype(np.uint32)
     decoder = constriction.stream.queue.RangeDecoder(words)
     tensors = []
-    for place, header in zip(spec.tensors, headers, strict=True):
-        if header.largest == 0:
-            values = np.zeros(place.size, np.int32)
-        else:
-            counts = _counts(_weights(np.array([header.model]), header.largest))[0]
-            try:
-                values = decoder.decode(_categorical(counts), place.size) - header.largest
-            except AssertionError as error:  # constriction's report of an impossible code
-                raise _malformed(f"the code of {place.name} is impossible") from error
-        tensors.append(QuantisedTensor(values.astype(np.int32, copy=False), header.step))
-    if _encode_with(tensors, [header.model for header in headers]) != payload:
+    for place, header, code in zip(spec.tensors, headers, codes, strict=True):
+        try:
+            values = _decode(decoder, place, header, code)
+        except (AssertionError, ValueError) as error:  # constriction's, and the binarised code's
+            raise _malformed(f"the code of {place.name} is impossible") from error
+        if np.abs(values).max() > MAX_LEVEL or (header.model == BINARISED and not values.any()):
+            raise _malformed(f"{place.name} is out of range")
+        tensors.append(QuantisedTensor(values.astype(np.int32, copy=False).ravel(), header.step))
+    if encode_with(spec, tensors, [header.model for header in headers]) != payload:
         raise _malformed("its bytes are not those that its content encodes to")
     return tuple(tensors)
 
 
-def _encode_with(tensors: Sequence[QuantisedTensor], models: Sequence[int]) -> bytes:
-    headers = bytearray()
+def encode_with(
+    spec: SirenSpec, tensors: Sequence[QuantisedTensor], models: Sequence[int]
+) -> bytes:
+    """The payload with one model per tensor, each able to code it."""
+    headers, codes = bytearray(), bytearray()
     encoder = constriction.stream.queue.RangeEncoder()
-    for tensor, model in zip(tensors, models, strict=True):
-        largest = tensor.largest
+    for place, tensor, model in zip(spec.tensors, tensors, models, strict=True):
+        bound = tensor.largest
+        if model == BINARISED:
+            code = _cpu.encode_binary(_matrix(place, tensor))
+            codes += code
+            bound = len(code)
+        elif bound > 0:
+            bound = _encode(encoder, tensor, model)
         headers += (int(tensor.step.view(np.uint32)) >> 16).to_bytes(2, "little")
         headers.append(model)
-        headers += bytes([largest]) if largest < 128 else bytes([largest & 127 | 128, largest >> 7])
-        if largest > 0:
-            counts = _counts(_weights(np.array([model]), largest))[0]
-            encoder.encode(tensor.values + np.int32(largest), _categorical(counts))
-    return bytes(headers) + _shortest_code(encoder)
+        headers += write_varint(bound)
+    return bytes(headers + codes) + _shortest_code(encoder)
 
 
-def _read_headers(spec: SirenSpec, payload: bytes) -> tuple[list[_Header], int]:
+def _encode(
+    encoder: constriction.stream.queue.RangeEncoder, tensor: QuantisedTensor, model: int
+) -> int:
+    """Code a tensor that is not all 0; returns the largest symbol."""
+    if model < ASCENDING:
+        table = signed_table(signed_counts(weights(np.array([model]), tensor.largest))[0])
+        encoder.encode(tensor.values + np.int32(tensor.largest), table)
+        return tensor.largest
+    steps = np.diff(tensor.values, prepend=np.int32(0))
+    encoder.encode(steps, _ascending_table(model, int(steps.max())))
+    return int(steps.max())
+
+
+def _decode(
+    decoder: constriction.stream.queue.RangeDecoder, place: Tensor, header: _Header, code: bytes
+) -> I32:
+    """The values of one tensor, int32 [rows, columns] or [size]."""
+    model, bound = header.model, header.bound
+    if model == BINARISED:
+        return _cpu.decode_binary(code, *_rows_columns(place))
+    if bound == 0:
+        return np.zeros(place.size, np.int32)
+    if model < ASCENDING:
+        table = signed_table(signed_counts(weights(np.array([model]), bound))[0])
+        signed: I32 = decoder.decode(table, place.size) - np.int32(bound)
+        return signed
+    steps = decoder.decode(_ascending_table(model, bound), place.size)
+    return np.cumsum(steps, dtype=np.int32)
+
+
+def _ascending_table(model: int, largest: int) -> constriction.stream.model.Categorical:
+    scale = np.array([model - ASCENDING])
+    return unsigned_table(unsigned_counts(weights(laplace(scale), largest))[0])
+
+
+def _rows_columns(place: Tensor) -> tuple[int, int]:
+    """A bias is a matrix of one row."""
+    rows, columns = place.shape if len(place.shape) == 2 else (1, *place.shape)
+    return rows, columns
+
+
+def _matrix(place: Tensor, tensor: QuantisedTensor) -> I32:
+    return tensor.values.reshape(_rows_columns(place))
+
+
+def _cheapest_model(place: Tensor, tensor: QuantisedTensor, tables: I64) -> int:
+    """The model of least code length. tables: int64 [STATIC_MODELS, ≥ largest + 1] weights."""
+    if tensor.largest == 0:
+        return 0
+    candidates = [
+        _cheapest_static(tensor, tables),
+        *_cheapest_ascending(tensor, tables),
+        _binarised(place, tensor),
+    ]
+    return min(candidates)[1]
+
+
+def _cheapest_static(tensor: QuantisedTensor, tables: I64) -> tuple[float, int]:
+    """(bits, model)."""
+    histogram = np.bincount(np.abs(tensor.values))
+    seen = np.flatnonzero(histogram)
+    counts = signed_counts(tables[:, : histogram.size])[:, seen]
+    bits = (PRECISION - np.log2(counts)) @ histogram[seen]
+    return float(bits.min()), int(np.argmin(bits))
+
+
+def _cheapest_ascending(tensor: QuantisedTensor, tables: I64) -> list[tuple[float, int]]:
+    """[(bits, model)], empty unless the values ascend from 0 or more."""
+    steps = np.diff(tensor.values, prepend=np.int32(0))
+    if steps.min() < 0:
+        return []
+    histogram = np.bincount(steps)
+    counts = unsigned_counts(tables[laplace(np.arange(SCALES)), : histogram.size])
+    bits = (PRECISION - np.log2(counts)) @ histogram
+    return [(float(bits.min()), ASCENDING + int(np.argmin(bits)))]
+
+
+def _binarised(place: Tensor, tensor: QuantisedTensor) -> tuple[float, int]:
+    """(bits, model); its length in the header is longer than the bound of other models."""
+    length = len(_cpu.encode_binary(_matrix(place, tensor)))
+    return 8.0 * (length + len(write_varint(length)) - 1), BINARISED
+
+
+def _read_headers(spec: SirenSpec, payload: bytes, models: int) -> tuple[list[_Header], int]:
+    """The header of every tensor and the position behind them. models: how many are allowed."""
     headers = []
     at = 0
     for place in spec.tensors:
-        entry = payload[at : at + 5]
-        if len(entry) < 4 or (entry[3] >= 128 and len(entry) < 5):
-            raise _malformed(f"it ends in the header of {place.name}")
-        step = np.uint32(int.from_bytes(entry[:2], "little") << 16).view(np.float32)
-        model = entry[2]
-        two_bytes = entry[3] >= 128
-        largest = entry[3] & 127 | (entry[4] << 7 if two_bytes else 0)
+        try:
+            step = np.uint32((payload[at] | payload[at + 1] << 8) << 16).view(np.float32)
+            model = payload[at + 2]
+            bound, at = read_varint(payload, at + 3)
+        except IndexError:
+            raise _malformed(f"it ends in the header of {place.name}") from None
+        except ValueError as error:
+            raise _malformed(f"in the header of {place.name}, {error}") from None
         if not MIN_STEP <= step <= MAX_STEP:
             raise _malformed(f"{place.name} has step {step}")
-        if model >= MODELS or (largest == 0 and model != 0):
+        if model >= models or (bound == 0 and model not in (0, BINARISED)):
             raise _malformed(f"{place.name} has model {model}")
-        if largest > MAX_LEVEL or (two_bytes and largest < 128):
-            raise _malformed(f"{place.name} has largest magnitude {largest}")
-        headers.append(_Header(step, model, largest))
-        at += 5 if two_bytes else 4
+        if bound > (len(payload) if model == BINARISED else MAX_LEVEL):
+            raise _malformed(f"{place.name} has bound {bound}")
+        headers.append(_Header(step, model, bound))
     return headers, at
-
-
-def _families() -> tuple[I64, ...]:
-    """All models, grouped by what `_weights` can compute together."""
-    return (np.array([0]), *np.arange(1, MODELS).reshape(len(SHAPES), SCALES))
-
-
-def _weights(models: I64, largest: int) -> I64:
-    """Unnormalised probabilities of the magnitudes 0 … largest, int64 [models, largest + 1].
-
-    models: int64 [n], all uniform or all of one shape. No weight is above 2**30, that of 0.
-    """
-    if models[0] == 0:
-        return np.full((1, largest + 1), _ONE, np.int64)
-    shape, scales = int(models[0] - 1) // SCALES, (models - 1) % SCALES
-    magnitudes = (
-        np.arange(largest + 1, dtype=np.int64)[None, :] << (_Q + 16 + 3 - scales // 3)[:, None]
-    )
-    ratio = np.minimum(magnitudes // _THIRDS[scales % 3][:, None], _LARGEST_EXPONENT)
-    exponent = _power(ratio, SHAPES[shape])
-    weights: I64 = np.full(exponent.shape, _ONE, np.int64)
-    for bit, halving in zip(reversed(range(_Q)), _HALVINGS, strict=True):
-        factor = np.where(exponent >> bit & 1, halving, _ONE)
-        weights = weights * factor >> 30
-    weights >>= np.minimum(exponent >> _Q, 31)
-    return weights
-
-
-def _power(ratio: I64, power: float) -> I64:
-    """ratio**power, both in _Q fraction bits; 0 ≤ ratio ≤ _LARGEST_EXPONENT = 2**24."""
-    if power == 1.0:
-        return ratio
-    if power == 2.0:
-        return ratio * ratio >> _Q
-    root = _isqrt(ratio << _Q)
-    return root if power == 0.5 else ratio * root >> _Q
-
-
-def _isqrt(n: I64) -> I64:
-    """Floor of the square root of 0 ≤ n < 2**52; exact whatever the float unit rounds."""
-    root = np.sqrt(n.astype(np.float64)).astype(np.int64)
-    root -= root * root > n
-    root += (root + 1) * (root + 1) <= n
-    return root
-
-
-def _counts(weights: I64) -> I64:
-    """Probabilities of the magnitudes in units of 2**-24, each ≥ 1, as `weights` in shape.
-
-    Those of 0 and twice those of the others sum to exactly 2**24; 0 takes what rounding leaves.
-    """
-    symbols = 2 * weights.shape[1] - 1
-    total = 2 * weights.sum(axis=1, keepdims=True) - weights[:, :1]
-    counts: I64 = 1 + weights * ((1 << PRECISION) - symbols) // total
-    counts[:, 0] += (1 << PRECISION) - (2 * counts.sum(axis=1) - counts[:, 0])
-    return counts
-
-
-def _categorical(counts: I64) -> constriction.stream.model.Categorical:
-    """The model of symbols 0 … 2 * largest with exactly these counts.
-
-    constriction gives each of n symbols one unit and shares out the other 2**24 - n by scaling
-    float64 cumulative sums with (2**24 - n) / (sum of probabilities). We hand it counts - 1,
-    whose sum is that very number: the factor is exactly 1, the sums are integers below 2**24,
-    and its fixed-point table is ours.
-    """
-    shares = (counts - 1).astype(np.float64)
-    shares = np.concatenate([shares[:0:-1], shares])
-    return constriction.stream.model.Categorical(shares, lazy=False, perfect=False)
-
-
-def _cheapest_model(tensor: QuantisedTensor, weights: I64) -> int:
-    """The model of least code length. weights: int64 [MODELS, ≥ largest + 1], from `_weights`."""
-    histogram = np.bincount(np.abs(tensor.values))
-    if histogram.size == 1:
-        return 0
-    seen = np.flatnonzero(histogram)
-    counts = _counts(weights[:, : histogram.size])[:, seen]
-    return int(np.argmax(np.log2(counts) @ histogram[seen]))
 
 
 def _shortest_code(encoder: constriction.stream.queue.RangeEncoder) -> bytes:

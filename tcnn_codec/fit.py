@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tcnn_codec.backends.base import U8, Backend
+from tcnn_codec.backends.base import U8, U32, Backend
 from tcnn_codec.optimiser import OptimiserState
 from tcnn_codec.schedule import Progress, learning_rates, train
 from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
@@ -20,6 +20,7 @@ def fit(
     spec: SirenSpec,
     grid: Grid,
     target: U8,
+    order: U32,
     *,
     steps: int,
     seed: int,
@@ -27,14 +28,14 @@ def fit(
 ) -> F32:
     """Parameters, float32 [parameter_count], that minimise the mean squared error.
 
-    target: uint8 [pixels, out_channels] in Grid order. The same arguments, backend and
-    instruction set give the same parameters, whatever the threads. Raises CodecError when the
-    loss stops being finite.
+    target: uint8 [pixels, out_channels] in Grid order. order: `schedule.shuffle` of them. The same
+    arguments, backend and instruction set give the same parameters, whatever the threads. Raises
+    CodecError when the loss stops being finite.
     """
     rng = np.random.Generator(np.random.PCG64([seed, 1]))
     state = OptimiserState.start(initialise(spec, seed))
     rates = learning_rates(steps, peak_learning_rate(spec, steps))
-    train(backend, spec, state, grid, target, rates, rng, progress=progress)
+    train(backend, spec, state, grid, target, order, rates, rng, progress=progress)
     return state.params
 
 
@@ -42,8 +43,9 @@ def peak_learning_rate(spec: SirenSpec, steps: int) -> float:
     """The schedule's peak: LEARNING_RATE for the paper's network of width 32 and AT_STEPS steps.
 
     Muon's updates have spectral norm 1, so the phases of a layer move with the norm of its input,
-    sqrt(width); wide networks and those of more than six hidden layers collapse unless it is less.
+    sqrt(width); wide networks and those of more than six hidden layers collapse unless it is less,
+    and narrow ones unless it is no more.
     """
     length: float = (AT_STEPS / steps) ** FALL
     depth = min(1.0, 6 / max(1, spec.hidden_layers))
-    return LEARNING_RATE * length * depth * math.sqrt(32 / spec.width)
+    return LEARNING_RATE * length * depth * min(1.0, math.sqrt(32 / spec.width))

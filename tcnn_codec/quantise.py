@@ -44,10 +44,10 @@ class QuantisedTensor:
         return int(np.abs(self.values).max())
 
 
-def quantise(spec: SirenSpec, params: F32, bits: int) -> tuple[QuantisedTensor, ...]:
+def quantise(spec: SirenSpec, params: F32, bits: float) -> tuple[QuantisedTensor, ...]:
     """Round each tensor to a symmetric grid of `bits` bits; in the order of `spec.tensors`.
 
-    params: float32 [spec.parameter_count]. bits: 4 to 12; |values| ≤ 2**(bits-1) - 1.
+    params: float32 [spec.parameter_count]. bits: 4 to 12, whole or not; |values| ≤ 2**(bits-1) - 1.
     The step is the largest magnitude over that bound, rounded up to bfloat16, so that nothing
     is clipped. An all-zero tensor has step 1. Raises CodecError for bits out of range and for
     parameters that are not finite or beyond MAX_STEP.
@@ -87,6 +87,24 @@ def step_like(value: float, largest: float) -> np.float32:
     return max(nearest, _step_at_least(largest, MAX_LEVEL))
 
 
+def canonical(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> tuple[QuantisedTensor, ...]:
+    """The same function with every sine layer's biases ascending from 0 or more.
+
+    Neurons of a layer may change places, and sine is odd, so that the signs of a neuron's inputs
+    and outputs may change together: of all these equal networks it is the cheapest to code, by
+    about log2(width!) + width bits a layer.
+    """
+    values = [t.values.reshape(p.shape) for t, p in zip(tensors, spec.tensors, strict=True)]
+    for layer in range(spec.hidden_layers + 1):
+        weight, bias, later = values[2 * layer : 2 * layer + 3]
+        sign = np.where(bias < 0, -1, 1).astype(np.int32)
+        order = np.argsort(np.abs(bias), kind="stable")
+        values[2 * layer] = (sign[:, None] * weight)[order]
+        values[2 * layer + 1] = np.abs(bias)[order]
+        values[2 * layer + 2] = (later * sign)[:, order]
+    return tuple(QuantisedTensor(v.ravel(), t.step) for v, t in zip(values, tensors, strict=True))
+
+
 def dequantise(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> F32:
     """The flat parameter vector, float32 [spec.parameter_count]: values * step, exactly.
 
@@ -101,7 +119,7 @@ def dequantise(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> F32:
     return params
 
 
-def _step_at_least(largest: float, bound: int) -> np.float32:
+def _step_at_least(largest: float, bound: float) -> np.float32:
     """Smallest bfloat16 step ≥ MIN_STEP with step * bound ≥ largest; the product is exact."""
     upper = int(np.float32(max(largest / bound, MIN_STEP)).view(np.uint32)) >> 16
     step = _from_bfloat16(upper)

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tcnn_codec.backends.base import U8, Backend
+from tcnn_codec.backends.base import U8, U32, Backend
 from tcnn_codec.optimiser import OptimiserState
 from tcnn_codec.quantise import MAX_LEVEL, QuantisedTensor, dequantise, quantise_to, step_like
-from tcnn_codec.schedule import Progress, learning_rates, train
+from tcnn_codec.schedule import Progress, train
 from tcnn_codec.siren import F32, Grid, SirenSpec
 
 #: Points at which outputs are compared, at most.
 SAMPLES = 1 << 16
 #: How many times finer or coarser a step may become.
 MOST_CHANGE = 64.0
-#: Peak learning rate of what is not yet rounded, in steps.
-LEARNING_RATE = 0.1
+#: Learning rate of what is not yet rounded, in steps: it falls linearly from first to last.
+FIRST_RATE, LAST_RATE = 0.1, 0.01
 #: Parts that are rounded one after another; no more than there are steps.
 PARTS = 100
 
@@ -29,11 +29,13 @@ def balance_steps(
     params: F32,
     grid: Grid,
     tensors: Sequence[QuantisedTensor],
+    cost: float | None = None,
 ) -> tuple[QuantisedTensor, ...]:
     """params quantised anew, with steps such that rounding costs each parameter alike.
 
-    tensors: params as quantised before; the mean of log(step) over parameters, and so about the
-    rate, stays theirs. The cost of a tensor's rounding is the mean squared deviation of the output
+    tensors: params as quantised before. cost: what rounding one parameter may add to the mean
+    squared error; None keeps the mean of log(step) over parameters, and so about the rate, as in
+    tensors. The cost of a tensor's rounding is the mean squared deviation of the output
     on a coarse grid with it alone rounded, which grows as step^2. For a given sum of log(step), the
     costs' sum is least where every parameter has the same share (reverse water-filling at high
     rate; Gersho & Gray, Vector Quantization and Signal Compression, section 8.3).
@@ -46,17 +48,20 @@ def balance_steps(
         alone = params.copy()
         alone[place.place] = rounded[place.place]
         deviation = backend.evaluate(spec, alone, coarse) - exact
-        cost = float(np.mean(np.square(deviation), dtype=np.float64)) / place.size
+        share = float(np.mean(np.square(deviation), dtype=np.float64)) / place.size
         sizes.append(place.size)
-        logs.append(math.log(cost) if cost > 0 else -math.inf)
+        logs.append(math.log(share) if share > 0 else -math.inf)
     known = [(size, log) for size, log in zip(sizes, logs, strict=True) if log > -math.inf]
     if not known:
         return tuple(tensors)
-    mean = sum(size * log for size, log in known) / sum(size for size, _ in known)
+    if cost is None:
+        wanted = sum(size * log for size, log in known) / sum(size for size, _ in known)
+    else:
+        wanted = math.log(cost)
     bound = 2 * math.log(MOST_CHANGE)
     steps = []
     for place, tensor, log in zip(spec.tensors, tensors, logs, strict=True):
-        change = 0.0 if log == -math.inf else min(bound, max(-bound, mean - log))
+        change = 0.0 if log == -math.inf else min(bound, max(-bound, wanted - log))
         largest = float(np.abs(params[place.place]).max())
         steps.append(step_like(float(tensor.step) * math.exp(change / 2), largest))
     return quantise_to(spec, params, steps)
@@ -68,6 +73,7 @@ def round_gradually(
     params: F32,
     grid: Grid,
     target: U8,
+    order: U32,
     tensors: Sequence[QuantisedTensor],
     *,
     steps: int,
@@ -76,8 +82,9 @@ def round_gradually(
 ) -> tuple[QuantisedTensor, ...]:
     """params quantised with the steps of `tensors`, part by part, while the rest makes up for it.
 
-    params: float32 [parameter_count]. target: uint8 [pixels, out_channels] in Grid order. Of
-    tensors only their steps are used; levels beyond MAX_LEVEL are clipped. steps: 1 or more.
+    params: float32 [parameter_count]. target: uint8 [pixels, out_channels] in Grid order. order:
+    `schedule.shuffle` of them. Of tensors only their steps are used; levels beyond MAX_LEVEL are
+    clipped. steps: 1 or more.
 
     The parameters nearest to a multiple of their step are rounded and stay, the others are trained
     on; and so on, in PARTS parts, until none is left (incremental network quantisation, Zhou et
@@ -109,7 +116,8 @@ def round_gradually(
         state,
         grid,
         target,
-        learning_rates(steps, LEARNING_RATE),
+        order,
+        np.linspace(FIRST_RATE, LAST_RATE, steps, dtype=np.float32),
         np.random.Generator(np.random.PCG64([seed, 2])),
         scales,
         part=-(-steps // PARTS),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from tcnn_codec.backends.base import U8, Backend, Batches
+from tcnn_codec.backends.base import U8, U32, Backend, Batches
 from tcnn_codec.errors import CodecError
 from tcnn_codec.optimiser import OptimiserState
 from tcnn_codec.siren import F32, Grid, SirenSpec
@@ -32,6 +32,7 @@ def train(
     state: OptimiserState,
     grid: Grid,
     target: U8,
+    order: U32,
     rates: F32,
     rng: np.random.Generator,
     scales: F32 | None = None,
@@ -42,13 +43,14 @@ def train(
 ) -> None:
     """One Backend.fit_steps step for each of rates over random batches; changes state in place.
 
-    rates, scales: float32 [steps], [parameter_count], as Backend.fit_steps takes them. before_part:
-    called with the steps done before each `part` of them; may change state.params and scales.
-    Raises CodecError when the loss or a parameter stops being finite.
+    order: `shuffle` of the grid's pixels. rates, scales: float32 [steps], [parameter_count], as
+    Backend.fit_steps takes them. before_part: called with the steps done before each `part` of
+    them; may change state.params and scales. Raises CodecError when the loss or a parameter stops
+    being finite.
     """
     done, part = 0, part or len(rates)
     per_call = steps_per_call(spec, grid.pixels)
-    for batches in draw_batches(rng, grid.pixels, len(rates), per_call, part):
+    for batches in draw_batches(rng, order, len(rates), per_call, part):
         if before_part is not None and done % part == 0:
             before_part(done)
         last = done + len(batches.starts)
@@ -92,15 +94,21 @@ def steps_per_call(spec: SirenSpec, pixels: int) -> int:
     return max(1, min(MOST_STEPS_PER_CALL, int(MULTIPLICATIONS_PER_CALL / multiplications)))
 
 
+def shuffle(pixels: int, seed: int) -> U32:
+    """The indices of all pixels in random order, uint32 [pixels]."""
+    rng = np.random.Generator(np.random.PCG64([seed, 3]))
+    return rng.permutation(np.arange(pixels, dtype=np.uint32))
+
+
 def draw_batches(
-    rng: np.random.Generator, pixels: int, steps: int, per_call: int, part: int
+    rng: np.random.Generator, order: U32, steps: int, per_call: int, part: int
 ) -> Iterator[Batches]:
     """Random pixel batches, per_call steps at a time, anew after each part; every pixel about once
     per epoch.
 
-    One shuffle serves all epochs: each reads it from its own start with its own stride.
+    One shuffle, `order`, serves all epochs: each reads it from its own start with its own stride.
     """
-    order = rng.permutation(np.arange(pixels, dtype=np.uint32))
+    pixels = len(order)
     count = batch_size(pixels)
     per_epoch = pixels // count
     starts: list[tuple[int, int]] = []

@@ -159,8 +159,6 @@ def test_array_that_is_no_picture(array: object, got: str) -> None:
         ("width", 8.0, ("--width is 8.0;", "1 to 128")),
         ("width", True, ("--width is True;", "1 to 128")),
         ("width", "wide", ("--width is wide;", "1 to 128")),
-        ("width", None, ("width is None;", "1 to 128")),
-        ("bits", None, ("bits is None;", "4 to 12")),
         ("seed", None, ("seed is None;", "0 to ")),
         ("threads", None, ("threads is None;", "0 to 1024")),
         ("chunk_frames", None, ("--chunk-frames is None;", "1 to 4096")),

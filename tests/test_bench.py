@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from tcnn_codec.backends.base import Batches
+from tcnn_codec.backends.cpu import CpuBackend
+from tcnn_codec.config import EncodeConfig
+from tcnn_codec.decoder import decode_file
+from tcnn_codec.encoder import encode_source
+from tcnn_codec.fit import fit
+from tcnn_codec.io import open_source
+from tcnn_codec.metrics import psnr
+from tcnn_codec.optimiser import WEIGHT_DECAY, OptimiserState
+from tcnn_codec.quantise import quantise
+from tcnn_codec.refine import balance_steps
+from tcnn_codec.schedule import shuffle
+from tcnn_codec.siren import F32, Grid, SirenSpec
 
 ROOT = Path(__file__).parents[1]
 
@@ -71,3 +92,287 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
     done = compare("no-such-revision")
     assert done.returncode == 1
     assert done.stderr.startswith("error: 'no-such-revision' is neither a file nor a revision")
+
+
+# bench/rounding.py and bench/ablation.py
+
+STEPS = 400
+
+
+@pytest.fixture(scope="module")
+def rounding() -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "bench"))
+        yield importlib.import_module("rounding")
+
+
+def waves(height: int, width: int) -> NDArray[np.uint8]:
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x / 5), np.cos(y / 7), np.sin((x + y) / 9)]
+    return (127.5 + 100 * np.stack(waves, axis=-1)).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Small:
+    """A small picture, its network's parameters, and coarse steps for them."""
+
+    picture: Any
+    params: F32
+    step: F32
+
+    def loss(self, levels: NDArray[Any]) -> float:
+        p = self.picture
+        params = (levels * self.step).astype(np.float32)
+        return float(p.backend.loss_and_grad(p.spec, params, p.grid, p.target)[0])
+
+    @property
+    def nearest(self) -> NDArray[Any]:
+        return np.rint(self.params / self.step)
+
+
+@pytest.fixture(scope="module")
+def small(rounding: Any) -> Small:
+    spec, grid = SirenSpec(width=16, hidden_layers=1, frequencies=4), Grid(48, 32)
+    target, order = waves(grid.height, grid.width).reshape(-1, 3), shuffle(grid.pixels, 0)
+    picture = rounding.Picture(CpuBackend(1), spec, grid, target, order, seed=0)
+    params = fit(picture.backend, spec, grid, target, order, steps=STEPS, seed=0)
+    tensors = balance_steps(picture.backend, spec, params, grid, quantise(spec, params, 5))
+    sizes = [tensor.values.size for tensor in tensors]
+    return Small(picture, params, np.repeat([tensor.step for tensor in tensors], sizes))
+
+
+def test_adaround_goes_up_or_down_for_good(rounding: Any, small: Small) -> None:
+    floor, h = rounding.up_or_down(small.picture, small.params, small.step, STEPS)
+    assert np.isin(h, (0, 1)).mean() > 0.99
+    np.testing.assert_array_equal(floor, np.floor(small.params / small.step))
+    levels = rounding.adaround(small.picture, small.params, small.step, STEPS)
+    np.testing.assert_array_equal(levels, floor + np.rint(h))
+    assert small.loss(levels) < small.loss(small.nearest)
+
+
+def test_adaround_starts_from_the_exact_weights(rounding: Any, small: Small) -> None:
+    floor, h = rounding.up_or_down(small.picture, small.params, small.step, 0)
+    np.testing.assert_allclose(floor + h, small.params / small.step, atol=1e-5)
+    with pytest.raises(ValueError, match="a level would be above 2047"):
+        rounding.up_or_down(small.picture, small.params, small.step / 2048, 0)
+
+
+def test_adarounds_slopes_are_those_of_its_functions(rounding: Any) -> None:
+    v, step = np.linspace(-2, 2, 41, dtype=np.float32), np.float32(1e-2)
+    h, slope = rounding.rectified_sigmoid(v)
+    difference = rounding.rectified_sigmoid(v + step)[0] - rounding.rectified_sigmoid(v - step)[0]
+    np.testing.assert_allclose(slope, difference / (2 * step), atol=1e-4)
+    assert rounding.rectified_sigmoid(np.float32([-9, 9]))[0].tolist() == [0, 1]
+    assert rounding.rectified_sigmoid(np.float32([-9, 9]))[1].tolist() == [0, 0]
+    for beta in (2.0, 4.0):
+        above, below = (np.abs(2 * (h + sign * step) - 1) ** beta for sign in (1, -1))
+        found = rounding.decisiveness_slope(h, beta)
+        np.testing.assert_allclose(found, (above - below) / (2 * step), atol=1e-2)
+
+
+def test_straight_through_training_beats_rounding_at_once(rounding: Any, small: Small) -> None:
+    levels = rounding.straight_through(small.picture, small.params, small.step, STEPS)
+    assert small.loss(levels) < small.loss(small.nearest)
+
+
+@pytest.mark.parametrize("way", ["adaround", "straight_through"])
+def test_learnt_rounding_is_deterministic(rounding: Any, small: Small, way: str) -> None:
+    first, again = (
+        getattr(rounding, way)(small.picture, small.params, small.step, 20) for _ in range(2)
+    )
+    assert first.dtype == np.int32
+    np.testing.assert_array_equal(first, again)
+
+
+def test_the_penalty_takes_the_place_of_weight_decay(rounding: Any, small: Small) -> None:
+    """A step without decay is one with it, and back."""
+    p = small.picture
+    batches = Batches(p.order, [(0, 1)], 64)
+    rates = np.float32([1e-3])
+    with_decay, without, penalised = (OptimiserState.start(small.params) for _ in range(3))
+    for backend, state in (
+        (p.backend, with_decay),
+        (rounding.PenalisedBackend(0.0, 1, "float32"), without),
+        (rounding.PenalisedBackend(1.0, 1, "float32"), penalised),
+    ):
+        backend.fit_steps(p.spec, state, p.grid, p.target, batches, rates)
+    for tensor in p.spec.tensors:
+        decay = 1e-3 * WEIGHT_DECAY * small.params[tensor.place] * (len(tensor.shape) == 2)
+        change = without.params[tensor.place] - with_decay.params[tensor.place]
+        np.testing.assert_allclose(change, decay, atol=1e-6)
+    # A penalty of this weight drowns the picture: every bias goes straight towards zero.
+    bias = p.spec.tensors[1].place
+    moved = penalised.params[bias] - small.params[bias]
+    np.testing.assert_array_equal(np.sign(moved), -np.sign(small.params[bias]))
+
+
+def ablation(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "bench" / "ablation.py", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_ablation_measures_every_row_once(tmp_path: Path) -> None:
+    Image.fromarray(waves(32, 48)).save(tmp_path / "waves.png")
+    file = tmp_path / "ablation.json"
+    options = ("--widths", 8, 16, "--steps", 64, "--threads", 1, "--json", file)
+    done = ablation(tmp_path, *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("measured: waves.png") == 2
+    found = json.loads(file.read_text())
+    assert [(m["image"], m["width"]) for m in found["measured"]] == [
+        ("waves.png", 8),
+        ("waves.png", 16),
+    ]
+    rows = {(row["width"], row["name"]): row for row in found["table"]}
+    for width in (8, 16):
+        base = rows[width, "one step per tensor, 6 bit"]
+        assert (base["at_equal_rate"], base["won_back"]) == (0, 0)
+        exact = rows[width, "float32"]
+        assert (exact["bpp"], exact["at_equal_rate"], exact["won_back"]) == (None, None, 1)
+        for name in (
+            "float32, all steps",
+            "one step per tensor, 8 bit",
+            "one step per tensor, 7 bit",
+            "+ steps by cost",
+            "without weight decay, + in parts",
+            "L1 1e-05 instead, + in parts",
+            "+ AdaRound",
+            "+ AdaRound, straight-through",
+            "+ straight-through",
+        ):
+            assert (width, name) in rows
+            assert f"\n{name}  " in done.stdout
+        coders = [row for (w, name), row in rows.items() if w == width and "in parts: " in name]
+        assert len(coders) >= 5
+        # The rows' own wiring: the last coder's is the file that the encoder makes.
+        with open_source(tmp_path / "waves.png", max_pixels=10_000) as source:
+            encoded = encode_source(source, EncodeConfig(width=width, steps=64, threads=1))
+        product = rows[width, "+ in parts"]
+        assert product["bpp"] == coders[-1]["bpp"] == encoded.bits_per_pixel
+        assert product["psnr_db"] == pytest.approx(encoded.psnr_db, abs=1e-9)
+    again = ablation(tmp_path, *options)
+    assert (again.stderr, again.stdout) == ("", done.stdout)
+    other = ablation(tmp_path, "--steps", 72, *options[:3], "--json", file)
+    assert other.returncode == 2
+    assert "is of {'steps': 64, 'seed': 0}" in other.stderr
+
+
+# ---- rate and distortion ---------------------------------------------------------------------
+
+COLUMNS = "image,codec,setting,bytes,bpp,psnr_db,seconds,preset,commit"
+
+
+def rd(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "bench" / "rd.py", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def pictures(folder: Path, *names: str, side: int = 136) -> Path:
+    """A folder of smooth pictures with a little noise."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:side, :side] / side
+    for name in names:
+        smooth = np.stack([x, y, np.sin(6 * x * y)], -1) * 200 + 20
+        pixels = (smooth + rng.normal(0, 3, smooth.shape)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+    return folder
+
+
+def pixels_of(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def test_rd_goes_on_after_a_line_that_was_cut_off(tmp_path: Path) -> None:
+    folder, out = pictures(tmp_path / "in", "a.png"), tmp_path / "out"
+    drawn = tmp_path / "plot.png"
+    arguments = (folder, "--quick", "--out", out, "--plot", drawn, "--json", tmp_path / "o.json")
+    done = rd(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    header, ours, *others = (out / "rows.csv").read_text().splitlines()
+    assert header == COLUMNS
+    (stream,) = (out / "streams").iterdir()
+    cells = dict(zip(COLUMNS.split(","), ours.split(","), strict=True))
+    assert (cells["codec"], cells["setting"], cells["preset"]) == ("tcnn_codec", "bpp 0.4", "fast")
+    assert int(cells["bytes"]) == stream.stat().st_size
+    assert float(cells["bpp"]) == stream.stat().st_size * 8 / 128**2 <= 0.4
+    decoded = tmp_path / "decoded.png"
+    decode_file(stream, decoded)
+    (crop,) = out.glob("*.png")
+    assert float(cells["psnr_db"]) == psnr(pixels_of(crop), pixels_of(decoded))
+    assert any(line.startswith("a-middle128.png,JPEG 4:2:0,quality 2,") for line in others)
+    assert pixels_of(drawn).shape[1] > 500
+
+    # What is there stays, to the byte; the row cut off is made again, and it only.
+    marked = ours.replace(cells["commit"], "older")
+    whole = "\n".join((header, marked, *others[:-1])) + "\n"
+    (out / "rows.csv").write_text(whole + others[-1][:-9])
+    again = rd(*arguments)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert f"1 rows of other commits are kept: {out / 'rows.csv'}" in again.stdout
+    text = (out / "rows.csv").read_text()
+    assert text.startswith(whole)
+    (made,) = text[len(whole) :].splitlines()
+    assert made.split(",")[:6] == others[-1].split(",")[:6]
+
+
+def test_rd_takes_means_over_the_images_and_compares(tmp_path: Path) -> None:
+    """Rows are given, so that nothing is left to encode with tcnn_codec."""
+    folder, out = pictures(tmp_path / "in", "a.png", "b.png", side=128), tmp_path / "out"
+    out.mkdir()
+    rates, means = (0.1, 0.2, 0.4), (30.0, 32.0, 33.0)
+    rows = [
+        f"{image},tcnn_codec,bpp {rate},100,{rate},{mean + sign},{2 + sign},fast,none"
+        for rate, mean in zip(rates, means, strict=True)
+        for image, sign in (("a.png", -1), ("b.png", 1))
+    ]
+    (out / "rows.csv").write_text("\n".join((COLUMNS, *rows)) + "\n")
+    # The same quality at twice the rate.
+    codec = {"label": "x", "kind": "neural", "bpp": [0.2, 0.4, 0.8], "psnr_db": means}
+    anchors, report = tmp_path / "anchors.json", tmp_path / "report.json"
+    anchors.write_text(json.dumps({"codecs": {"strumpler-basic-8bit": codec}}))
+    options = ("--preset", "fast", "--rates", *rates, "--out", out, "--anchors", anchors)
+    done = rd(folder, *options, "--json", report)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (out / "streams").exists()
+    found = json.loads(report.read_text())["rows"]
+    ours = [row for row in found if row.get("codec") == "tcnn_codec"]
+    assert [row["bpp"] for row in ours] == pytest.approx(rates)
+    assert [row["psnr_db"] for row in ours] == pytest.approx(means)
+    assert [row["seconds"] for row in ours] == pytest.approx([2, 2, 2])
+    theirs = [row["paper_psnr_db"] for row in ours]
+    assert theirs[0] is None
+    assert theirs[1:] == pytest.approx([30, 32])
+    (against,) = (row for row in found if row.get("against") == "x")
+    assert against["bd_rate_percent"] == pytest.approx(-50)
+    assert against["psnr_db"] == [30, 33]
+    assert 1 < against["bd_psnr_db"] < 2
+    assert "3 points of ours; 4 are wanted" in done.stdout
+
+
+def test_rd_refuses_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, empty = pictures(tmp_path / "in", "a.png"), tmp_path / "empty"
+    empty.mkdir()
+    out, bad = tmp_path / "out", tmp_path / "bad.json"
+    out.mkdir()
+    (out / "rows.csv").write_text(f"{COLUMNS}\na.png,JPEG\n")
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    bad.write_text('{"codecs": {"x": {"label": "x", "kind": "neural", "bpp": [1]}}}')
+    for arguments, message in (
+        ((tmp_path / "none",), f"'{tmp_path / 'none'}' is no folder"),
+        ((empty,), f"no image in '{empty}'"),
+        ((folder, "--rates", 0), "--bpp is 0"),
+        ((folder, "--images", 0), "--images is 0"),
+        ((folder, "--anchors", bad), f"'{bad}' holds no published curves"),
+        ((folder, "--out", out), f"line 2 of '{out / 'rows.csv'}' is no row"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["rd.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            runpy.run_path(str(ROOT / "bench" / "rd.py"), run_name="__main__")
+        assert stopped.value.code == 2
+        printed = capsys.readouterr()
+        assert printed.err.splitlines()[-1].startswith(f"rd.py: error: {message}")
+        assert printed.out == ""

@@ -24,7 +24,7 @@ PHOTO = ROOT / "demo" / "photo.png"
 ENCODE_KEYS = {
     *("bytes", "bits_per_pixel", "psnr_db", "encode_seconds", "fit_steps", "backend", "isa"),
     "precision",
-    *("hidden_width", "chunks", "frames", "height", "width"),
+    *("hidden_width", "hidden_layers", "chunks", "frames", "height", "width"),
 }
 EVAL_KEYS = {"psnr_db", "ms_ssim", "bits_per_pixel", "bytes"}
 STAMPS = [0, 1, 2, 4, 5, 6, 9, 10, 11, 12, 13, 15]

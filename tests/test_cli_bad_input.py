@@ -13,7 +13,7 @@ import pytest
 from cli_calls import SMALL, Terminal, assert_refusal, call, save, succeeds
 from io_samples import ROOT, make_video, overwrite, packet_places, picture
 
-from tcnn_codec import decoder, encoder, entropy, progress
+from tcnn_codec import coding, decoder, entropy, progress
 
 GOLDEN = ROOT / "tests" / "golden" / "v1_grey.tcnn"
 SHAPE = (12, 3, 8, 1400, 30000)  # frequencies, hidden layers, width, 1000 scale, 1000 w0
@@ -86,7 +86,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("large.tcnn", header(0, 65536, 65536, 3, *SHAPE, 9) + sealed(bytes(9))),
         ("long.tcnn", header(0, 16, 16, 3, *SHAPE, 2**62)),
         ("noise.tcnn", header(0, 16, 16, 3, *SHAPE, 50) + sealed(b"x" * 50)),
-        ("version.tcnn", GOLDEN.read_bytes()[:4] + b"\2" + GOLDEN.read_bytes()[5:]),
+        ("version.tcnn", GOLDEN.read_bytes()[:4] + b"\3" + GOLDEN.read_bytes()[5:]),
     ):
         (folder / name).write_bytes(data)
     position, size = packet_places(folder / "clip.mp4")[0]
@@ -174,7 +174,7 @@ CASES = {
     "decode photo.png x.png": ("89 50 4e 47", "89 54 43 4e", "a PNG image", "run encode"),
     "decode clip.mp4 x.mp4": ("an MP4 video", "run encode"),
     "decode empty.tcnn x.png": ("empty", "header", "encode again"),
-    "decode version.tcnn x.png": ("format version 2", "version 1", "upgrade"),
+    "decode version.tcnn x.png": ("format version 3", "versions 1 to 2", "upgrade"),
     "decode giant.tcnn x.png": ("height is 1000000000", "1 to 65536"),
     "decode large.tcnn x.png": ("4294967296 pixels", "limit is 268435456", "--max-pixels"),
     "decode long.tcnn x.png": ("chunk 0", "cut off", "fetch the file again"),
@@ -252,7 +252,7 @@ def test_missing_instruction_set(
 def test_what_no_file_can_hold_is_told_before_fitting(
     refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoder, "fit", fault)
+    monkeypatch.setattr(coding, "fit", fault)
     message = refused("encode", "wide.png", "x.tcnn")
     assert "65537" in message
     assert "65536" in message
@@ -298,7 +298,7 @@ def interrupt(*arguments: object, **options: object) -> None:
 def test_interrupted_encode_writes_nothing(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoder, "fit", interrupt)
+    monkeypatch.setattr(coding, "fit", interrupt)
     stream = tmp_path / "x.tcnn"
     stream.write_bytes(b"an older one")
     called = call("encode", made / "photo.png", stream)
@@ -310,7 +310,7 @@ def test_interrupt_wipes_the_progress_line(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "TERMINAL_SECONDS", 0)
-    monkeypatch.setattr(encoder, "quantise", interrupt)  # after a first line was drawn
+    monkeypatch.setattr(coding, "quantise", interrupt)  # after a first line was drawn
     screen = Terminal()
     call("encode", made / "photo.png", tmp_path / "x.tcnn", "--steps", 5, err=screen)
     assert "step 5/5" in screen.getvalue()
@@ -345,5 +345,5 @@ def test_memory_that_runs_out(refused: Callable[..., str], monkeypatch: pytest.M
     def greedy(*arguments: object, **options: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(encoder, "fit", greedy)
+    monkeypatch.setattr(coding, "fit", greedy)
     assert "--chunk-frames" in refused("encode", "photo.png", "x.tcnn")

@@ -39,10 +39,10 @@ def test_encode_decode_and_no_command(photo: Path, tmp_path: Path) -> None:
 
 def test_fault_of_ours_exits_1(photo: Path, tmp_path: Path) -> None:
     fault = """
-import tcnn_codec.encoder
+import tcnn_codec.coding
 def fault(*arguments, **options):
     raise RuntimeError("a fault of ours")
-tcnn_codec.encoder.fit = fault
+tcnn_codec.coding.fit = fault
 """
     called = run_process("encode", photo, tmp_path / "x.tcnn", before=fault)
     assert called.status == 1

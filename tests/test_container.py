@@ -16,13 +16,13 @@ from tcnn_codec.container import (
     DEFAULT_MAX_PIXELS,
     StreamInfo,
     _header_fields,
-    _varint,
     read_chunk,
     read_header,
     write_stream,
 )
 from tcnn_codec.errors import BitstreamError, CodecError
 from tcnn_codec.siren import Grid, SirenSpec
+from tcnn_codec.varint import write_varint
 
 IMAGE = StreamInfo("image", height=512, width=768, channels=3, spec=SirenSpec())
 VIDEO = StreamInfo(
@@ -57,7 +57,7 @@ def content(info: StreamInfo) -> StreamInfo:
 
 def assemble(fields: bytes, records: bytes = b"") -> bytes:
     """A stream with valid checksums around any header fields."""
-    header = b"\x89TCN\x01" + _varint(len(fields)) + fields
+    header = b"\x89TCN\x02" + write_varint(len(fields)) + fields
     return header + zlib.crc32(header).to_bytes(4, "little") + records
 
 
@@ -70,7 +70,7 @@ def patched(position: int, *values: int, cut: int = 1) -> bytes:
     numbers = header_numbers()
     numbers[position : position + cut] = values
     records = write_video()[read_all(write_video())[0].header_bytes :]
-    return assemble(b"".join(map(_varint, numbers)), records)
+    return assemble(b"".join(map(write_varint, numbers)), records)
 
 
 # Round trips.
@@ -97,15 +97,20 @@ def test_video_round_trip() -> None:
     assert [info.grid(i) for i in range(2)] == [Grid(16, 9, 3), Grid(16, 9, 2)]
 
 
-def test_bytes_of_version_1_never_change() -> None:
-    assert (
-        write_stream(IMAGE, [b"abc"]).hex()
-        == "8954434e010f008004800603100320f80ab0ea0103a389e751616263ae470957"
-    )
-    assert write_video().hex() == (
+def test_bytes_of_a_version_never_change() -> None:
+    """Versions differ in their number and in what a payload may hold."""
+    assert [
+        write_stream(replace(IMAGE, version=version), [b"abc"]).hex() for version in (1, 2)
+    ] == [
+        "8954434e010f008004800603100320f80ab0ea0103a389e751616263ae470957",
+        "8954434e020f008004800603100320f80ab0ea010327d27d02616263ae470957",
+    ]
+    video = replace(VIDEO, version=1)
+    assert write_stream(video, PAYLOADS).hex() == (
         "8954434e012101091001050301c0bb01c0bb01e907d10f03e90701d20f020308e209dc88010b034b"
         "db7b126669727374206368756e6b3b7a65f2326e645c0655ad"
     )
+    assert read_all(write_stream(video, PAYLOADS))[0].version == 1
 
 
 @settings(deadline=None)
@@ -235,24 +240,24 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "seven_bit": (b"\x09" + write_video()[1:], "the file begins with 09 54 43 4e, "),
     "half_magic": (b"\x89TC", "the file ends inside its header, after 3 bytes; "),
     "magic_only": (b"\x89TCN", "the file ends inside its header, after 4 bytes; "),
-    "no_length": (b"\x89TCN\x01", "the file ends inside its header, after 5 bytes; "),
-    "half_length": (b"\x89TCN\x01\x80", "the file ends inside its header, after 6 bytes; "),
+    "no_length": (b"\x89TCN\x02", "the file ends inside its header, after 5 bytes; "),
+    "half_length": (b"\x89TCN\x02\x80", "the file ends inside its header, after 6 bytes; "),
     "huge_length": (
-        b"\x89TCN\x01" + b"\xff" * 8 + b"\x7f" + bytes(90),
+        b"\x89TCN\x02" + b"\xff" * 8 + b"\x7f" + bytes(90),
         "the file ends inside its header, after 104 bytes; ",
     ),
     "half_header": (write_video()[:20], "the file ends inside its header, after 20 bytes; "),
     "newer": (
-        b"\x89TCN\x02" + bytes(30),
-        "the stream has format version 2; this program reads version 1; upgrade tcnn_codec",
+        b"\x89TCN\x03" + bytes(30),
+        "the stream has format version 3; this program reads versions 1 to 2; upgrade tcnn_codec",
     ),
     "older": (b"\x89TCN\x00" + bytes(30), "the stream has format version 0; the first .* is 1; "),
     "length_too_long": (
-        b"\x89TCN\x01\x81\x00" + bytes(30),
+        b"\x89TCN\x02\x81\x00" + bytes(30),
         f"{FIELD}a varint of value 1 is longer than need be; ",
     ),
     "length_beyond_63_bits": (
-        b"\x89TCN\x01" + b"\xff" * 12 + bytes(30),
+        b"\x89TCN\x02" + b"\xff" * 12 + bytes(30),
         f"{FIELD}a varint is longer than 9 bytes; ",
     ),
     "header_crc": (flip(write_video(), 8), r"the header's checksum \(CRC-32\) does not match; "),
@@ -360,7 +365,7 @@ def test_mutated_fields_are_read_exactly_or_refused(data: st.DataObject) -> None
         edges = [0, 1, 2, 127, 128, 2**16, 2**20, 2**31, 2**62, 2**63 - 1]
         value = data.draw(st.one_of(st.integers(0, 300), st.sampled_from(edges)))
         numbers[place : place + data.draw(st.integers(0, 1))] = [value]
-    assert_canonical_or_refused(assemble(b"".join(map(_varint, numbers))))
+    assert_canonical_or_refused(assemble(b"".join(map(write_varint, numbers))))
 
 
 def assert_canonical_or_refused(data: bytes) -> None:
@@ -372,5 +377,5 @@ def assert_canonical_or_refused(data: bytes) -> None:
     if info is None:
         assert "\n" not in refusal
     else:
-        fields = b"".join(map(_varint, _header_fields(info, info.chunk_bytes)))
+        fields = b"".join(map(write_varint, _header_fields(info, info.chunk_bytes)))
         assert data[: info.header_bytes] == assemble(fields)

@@ -11,14 +11,23 @@ from types import SimpleNamespace
 import constriction  # type: ignore[import-untyped]
 import numpy as np
 import pytest
+import test_binary_coder as plain_binary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcnn_codec import entropy
-from tcnn_codec.entropy import MODELS, decode_tensors, encode_tensors
+from tcnn_codec import entropy, probability
+from tcnn_codec.entropy import (
+    ASCENDING,
+    BINARISED,
+    MODELS,
+    decode_tensors,
+    encode_tensors,
+    encode_with,
+)
 from tcnn_codec.errors import BitstreamError
+from tcnn_codec.probability import STATIC_MODELS
 from tcnn_codec.quantise import QuantisedTensor, quantise
-from tcnn_codec.siren import SirenSpec, initialise
+from tcnn_codec.siren import SirenSpec, Tensor, initialise
 
 SPEC = SirenSpec(frequencies=1, hidden_layers=1, width=5)
 #: Four tensors of 2, 1, 1 and 1 values.
@@ -43,8 +52,8 @@ def assert_same(found: Sequence[QuantisedTensor], expected: Sequence[QuantisedTe
 # An independent coder after docs/format.md, one Python integer at a time.
 
 
-def plain_counts(model: int, largest: int) -> list[int]:
-    """Counts of the symbols -largest … largest."""
+def plain_counts(model: int, largest: int, signed: bool = True) -> list[int]:
+    """Counts of the symbols -largest … largest, or 0 … largest."""
     halvings = {11: isqrt(1 << 59)}
     for bit in range(10, -1, -1):
         halvings[bit] = isqrt(halvings[bit + 1] << 30)
@@ -63,54 +72,79 @@ def plain_counts(model: int, largest: int) -> list[int]:
                 result = result * halvings[bit] >> 30
         return result >> min(exponent >> 12, 31)
 
-    weights = [weight(abs(v)) for v in range(-largest, largest + 1)]
+    weights = [weight(abs(v)) for v in range(-largest if signed else 0, largest + 1)]
     free = 2**24 - len(weights)
     counts = [1 + w * free // sum(weights) for w in weights]
-    counts[largest] += 2**24 - sum(counts)
+    counts[largest if signed else 0] += 2**24 - sum(counts)
     return counts
 
 
-def plain_decode(sizes: Sequence[int], payload: bytes) -> list[tuple[int, list[int]]]:
+class PlainRange:
+    """The range decoder: one symbol at a time from a table of counts."""
+
+    def __init__(self, code: bytes) -> None:
+        self.code = iter(code)
+        self.width = 2**64 - 1
+        self.offset = self.word() << 32 | self.word()  # above the interval's low end
+
+    def word(self) -> int:
+        return int.from_bytes(bytes(next(self.code, 0) for _ in range(4)), "big")
+
+    def decode(self, counts: list[int]) -> int:
+        starts = [0, *accumulate(counts[:-1])]
+        unit = self.width >> 24
+        symbol = bisect_right(starts, self.offset // unit) - 1
+        self.offset -= unit * starts[symbol]
+        self.width = unit * counts[symbol]
+        if self.width < 2**32:
+            self.width <<= 32
+            self.offset = self.offset << 32 | self.word()
+        return symbol
+
+
+def plain_values(
+    place: Tensor, model: int, bound: int, code: bytes, coder: PlainRange
+) -> list[int]:
+    rows, columns = place.shape if len(place.shape) == 2 else (1, *place.shape)
+    if model == 211:
+        return [int(v) for row in plain_binary.plain_decode(code, rows, columns) or [] for v in row]
+    if bound == 0:
+        return [0] * place.size
+    if model < 169:
+        counts = plain_counts(model, bound)
+        return [coder.decode(counts) - bound for _ in range(place.size)]
+    counts = plain_counts(43 + model - 169, bound, signed=False)
+    return list(accumulate(coder.decode(counts) for _ in range(place.size)))
+
+
+def plain_decode(spec: SirenSpec, payload: bytes) -> list[tuple[int, list[int]]]:
     """(upper 16 bits of the step, values) of each tensor."""
     at = 0
     headers = []
-    for _ in sizes:
-        step, model, largest = payload[at] | payload[at + 1] << 8, payload[at + 2], payload[at + 3]
-        at += 4
-        if largest >= 128:
-            largest = largest - 128 + 128 * payload[at]
-            at += 1
-        headers.append((step, model, largest))
-    code = iter(payload[at:])
-
-    def next_word() -> int:
-        return int.from_bytes(bytes(next(code, 0) for _ in range(4)), "big")
-
-    found = []
-    width = 2**64 - 1
-    offset = next_word() << 32 | next_word()  # the code's distance above the interval's low end
-    for size, (step, model, largest) in zip(sizes, headers, strict=True):
-        counts = plain_counts(model, largest)
-        starts = [0, *accumulate(counts[:-1])]
-        values = []
-        for _ in range(size):
-            if largest == 0:
-                values.append(0)
-                continue
-            unit = width >> 24
-            symbol = bisect_right(starts, offset // unit) - 1
-            values.append(symbol - largest)
-            offset -= unit * starts[symbol]
-            width = unit * counts[symbol]
-            if width < 2**32:
-                width <<= 32
-                offset = offset << 32 | next_word()
-        found.append((step, values))
-    return found
+    for _ in spec.tensors:
+        step, model = payload[at] | payload[at + 1] << 8, payload[at + 2]
+        bound = shift = 0
+        at += 3
+        while True:
+            bound |= (payload[at] & 127) << shift
+            at, shift = at + 1, shift + 7
+            if payload[at - 1] < 128:
+                break
+        headers.append((step, model, bound))
+    codes = []
+    for _, model, bound in headers:
+        length = bound if model == 211 else 0
+        codes.append(payload[at : at + length])
+        at += length
+    coder = PlainRange(payload[at:])
+    return [
+        (step, plain_values(place, model, bound, code, coder))
+        for place, (step, model, bound), code in zip(spec.tensors, headers, codes, strict=True)
+    ]
 
 
-def plain_encode(tensors: Sequence[QuantisedTensor], models: Sequence[int]) -> bytes:
-    """The range coder's bytes behind the headers."""
+def plain_static(tensors: Sequence[QuantisedTensor], models: Sequence[int]) -> bytes:
+    """The range coder's bytes behind the headers, for static models."""
     low, width, digits = 0, 2**64 - 1, 64
     for one, model in zip(tensors, models, strict=True):
         counts = plain_counts(model, one.largest)
@@ -135,7 +169,7 @@ def plain_encode(tensors: Sequence[QuantisedTensor], models: Sequence[int]) -> b
 def test_round_trip_of_a_network(bits: int) -> None:
     spec = SirenSpec(frequencies=4, hidden_layers=2, width=19, out_channels=4)
     tensors = quantise(spec, initialise(spec, 1), bits)
-    payload = encode_tensors(tensors)
+    payload = encode_tensors(spec, tensors)
     assert_same(decode_tensors(spec, payload), tensors)
     assert len(payload) <= spec.parameter_count * bits / 8 + 5 * len(tensors) + 1
 
@@ -143,34 +177,83 @@ def test_round_trip_of_a_network(bits: int) -> None:
 @pytest.mark.parametrize("value", [0, 1, -1, 127, 128, -128, 2047, -2047])
 def test_round_trip_of_constants(value: int) -> None:
     tensors = tensors_of(SPEC, np.full(SPEC.parameter_count, value, np.int32))
-    assert_same(decode_tensors(SPEC, encode_tensors(tensors)), tensors)
+    assert_same(decode_tensors(SPEC, encode_tensors(SPEC, tensors)), tensors)
 
 
 def test_zeros_cost_their_headers_only() -> None:
     tensors = tensors_of(SPEC, np.zeros(SPEC.parameter_count, np.int32))
-    assert len(encode_tensors(tensors)) == 4 * len(tensors)
+    assert len(encode_tensors(SPEC, tensors)) == 4 * len(tensors)
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.data())
-def test_round_trip_of_anything(data: st.DataObject) -> None:
-    bound = data.draw(st.sampled_from([2, 7, 63, 127, 128, 300, 2047]))
+@st.composite
+def any_tensors(draw: st.DrawFn) -> list[QuantisedTensor]:
+    """Tensors of SPEC: extreme, sparse, ascending, or of one scale a row or a column."""
+    bound = draw(st.sampled_from([2, 7, 63, 127, 128, 300, 2047]))
     tensors = []
     for place in SPEC.tensors:
-        largest = data.draw(st.sampled_from([0, 1, bound]))
+        largest = draw(st.sampled_from([0, 1, bound]))
         elements = st.one_of(
             st.integers(-largest, largest), st.sampled_from([-largest, 0, largest])
         )
-        values = data.draw(st.lists(elements, min_size=place.size, max_size=place.size))
-        upper = data.draw(st.integers(1 << 7, 227 << 7))
+        values = np.array(draw(st.lists(elements, min_size=place.size, max_size=place.size)))
+        kind = draw(st.sampled_from(["as it is", "ascending", "by column", "by row"]))
+        if kind == "ascending":
+            values = np.sort(np.abs(values))
+        elif kind != "as it is":
+            matrix = values.reshape(place.shape if len(place.shape) == 2 else (1, -1))
+            axis = int(kind == "by row")
+            scale = np.exp2(np.arange(matrix.shape[1 - axis]))
+            values = (matrix // (scale[None, :] if axis == 0 else scale[:, None])).ravel()
+        upper = draw(st.integers(1 << 7, 227 << 7))
         tensors.append(tensor(values, float(np.uint32(upper << 16).view(np.float32))))
-    payload = encode_tensors(tensors)
+    return tensors
+
+
+def possible_models(one: QuantisedTensor) -> list[int]:
+    """A few models of every kind that can code a tensor."""
+    if one.largest == 0:
+        return [0]
+    found = [0, 1, 60, 168, BINARISED]
+    if np.diff(one.values, prepend=0).min() >= 0:
+        found += [ASCENDING, ASCENDING + 20, BINARISED - 1]
+    return found
+
+
+@settings(deadline=None, max_examples=60)
+@given(any_tensors())
+def test_round_trip_of_anything(tensors: list[QuantisedTensor]) -> None:
+    payload = encode_tensors(SPEC, tensors)
     assert_same(decode_tensors(SPEC, payload), tensors)
-    sizes = [place.size for place in SPEC.tensors]
     expected = [(int(t.step.view(np.uint32)) >> 16, t.values.tolist()) for t in tensors]
-    assert plain_decode(sizes, payload) == expected
-    headers, at = entropy._read_headers(SPEC, payload)
-    assert plain_encode(tensors, [header.model for header in headers]) == payload[at:]
+    assert plain_decode(SPEC, payload) == expected
+
+
+@settings(deadline=None, max_examples=60)
+@given(any_tensors(), st.data())
+def test_every_model_is_lossless(tensors: list[QuantisedTensor], data: st.DataObject) -> None:
+    models = [data.draw(st.sampled_from(possible_models(one))) for one in tensors]
+    payload = encode_with(SPEC, tensors, models)
+    assert_same(decode_tensors(SPEC, payload), tensors)
+    expected = [(int(t.step.view(np.uint32)) >> 16, t.values.tolist()) for t in tensors]
+    assert plain_decode(SPEC, payload) == expected
+
+
+@settings(deadline=None, max_examples=30)
+@given(any_tensors(), st.data())
+def test_static_models_give_the_bytes_of_the_format(
+    tensors: list[QuantisedTensor], data: st.DataObject
+) -> None:
+    models = [data.draw(st.integers(0, 168)) if one.largest else 0 for one in tensors]
+    payload = encode_with(SPEC, tensors, models)
+    assert payload == decode_and_encode_as_version_1(payload)
+    _, at = entropy._read_headers(SPEC, payload, MODELS)
+    assert plain_static(tensors, models) == payload[at:]
+
+
+def decode_and_encode_as_version_1(payload: bytes) -> bytes:
+    tensors = decode_tensors(SPEC, payload, version=1)
+    headers, _ = entropy._read_headers(SPEC, payload, STATIC_MODELS)
+    return encode_with(SPEC, tensors, [header.model for header in headers])
 
 
 # Only integers decide bits.
@@ -178,9 +261,9 @@ def test_round_trip_of_anything(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("largest", [1, 2, 31, 127, 2047])
 def test_tables_are_the_formats_integers(largest: int) -> None:
-    models = range(MODELS) if largest < 2047 else range(0, MODELS, 25)
+    models = range(STATIC_MODELS) if largest < 2047 else range(0, STATIC_MODELS, 25)
     for model in models:
-        counts = entropy._counts(entropy._weights(np.array([model]), largest))[0]
+        counts = probability.signed_counts(probability.weights(np.array([model]), largest))[0]
         assert counts.tolist() == plain_counts(model, largest)[largest:]
         assert counts.min() >= 1
         assert 2 * counts.sum() - counts[0] == 2**24
@@ -189,15 +272,15 @@ def test_tables_are_the_formats_integers(largest: int) -> None:
 def test_square_roots_are_exact_around_squares() -> None:
     roots = np.array([1, 2, 3, 1000, 2**18 - 1, 2**25, 2**26 - 1], np.int64)
     for n in (roots**2 - 1, roots**2, roots**2 + 1):
-        assert entropy._isqrt(n).tolist() == [isqrt(k) for k in n.tolist()]
+        assert probability._isqrt(n).tolist() == [isqrt(k) for k in n.tolist()]
 
 
 @pytest.mark.parametrize("largest", [1, 5, 127, 2047])
 def test_constriction_uses_exactly_our_table(largest: int) -> None:
     """Every symbol's edges: a code at its first and its last unit decodes to it, one past not."""
     rng = np.random.default_rng(largest)
-    counts = entropy._counts(rng.integers(1, 2**30, (1, largest + 1)))[0]
-    model = entropy._categorical(counts)
+    counts = probability.signed_counts(rng.integers(1, 2**30, (1, largest + 1)))[0]
+    model = probability.signed_table(counts)
     edges = np.concatenate([[0], np.cumsum(np.concatenate([counts[:0:-1], counts]))])
     unit = (2**64 - 1) >> 24
     for symbol in range(2 * largest + 1):
@@ -233,9 +316,9 @@ def test_constriction_uses_exactly_our_table(largest: int) -> None:
     ],
 )
 def test_golden_payloads(spec: SirenSpec, tensors: list[QuantisedTensor], payload: str) -> None:
-    """The bytes of format version 1 never change."""
-    assert encode_tensors(tensors).hex() == payload
-    assert_same(decode_tensors(spec, bytes.fromhex(payload)), tensors)
+    """The bytes of format version 1 never change, and are those of version 2's static models."""
+    for version in (1, 2):
+        assert_same(decode_tensors(spec, bytes.fromhex(payload), version), tensors)
 
 
 # Malformed payloads.
@@ -252,13 +335,13 @@ def test_golden_payloads(spec: SirenSpec, tensors: list[QuantisedTensor], payloa
         (2, bytes([MODELS]), f"weight0 has model {MODELS}"),
         (2, b"\xff", "weight0 has model 255"),
         (6, b"\x01", "bias0 has model 1"),
-        (3, b"\xff\x10", "weight0 has largest magnitude 2175"),
-        (3, b"\x83\x00", "weight0 has largest magnitude 3"),
+        (3, b"\xff\x10", "weight0 has bound 2175"),
+        (3, b"\x83\x00", "in the header of weight0, a varint of value 3 is longer"),
         (16, b"\xff" * 8, "the code of weight0 is impossible"),
     ],
 )
 def test_malformed_headers(position: int, patch: bytes, text: str) -> None:
-    payload = encode_tensors([tensor([3, -4]), tensor([0]), tensor([1]), tensor([-1])])
+    payload = encode_tensors(TINY, [tensor([3, -4]), tensor([0]), tensor([1]), tensor([-1])])
     damaged = payload[:position] + patch + payload[position + len(patch) :]
     with pytest.raises(BitstreamError) as caught:
         decode_tensors(TINY, damaged)
@@ -268,7 +351,7 @@ def test_malformed_headers(position: int, patch: bytes, text: str) -> None:
 
 @pytest.mark.parametrize("more", [b"\x00", b"\x01", b"\x00" * 4, b"\xff" * 100])
 def test_bytes_behind_the_code(more: bytes) -> None:
-    payload = encode_tensors(quantise(SPEC, initialise(SPEC, 0), 7))
+    payload = encode_tensors(SPEC, quantise(SPEC, initialise(SPEC, 0), 7))
     with pytest.raises(BitstreamError, match="are not those that its content encodes to"):
         decode_tensors(SPEC, payload + more)
 
@@ -276,13 +359,13 @@ def test_bytes_behind_the_code(more: bytes) -> None:
 def test_largest_magnitude_must_occur() -> None:
     tensors = [tensor([3, -4]), tensor([0]), tensor([1]), tensor([-1])]
     wide = SimpleNamespace(values=tensors[0].values, step=np.float32(1), largest=5)
-    payload = entropy._encode_with([wide, *tensors[1:]], [0, 0, 0, 0])  # type: ignore[list-item]
+    payload = encode_with(TINY, [wide, *tensors[1:]], [0, 0, 0, 0])  # type: ignore[list-item]
     with pytest.raises(BitstreamError, match="are not those that its content encodes to"):
         decode_tensors(TINY, payload)
 
 
 def test_a_cut_off_header_is_named() -> None:
-    payload = encode_tensors(quantise(SPEC, initialise(SPEC, 0), 7))
+    payload = encode_tensors(SPEC, quantise(SPEC, initialise(SPEC, 0), 7))
     for length in range(4 * len(SPEC.tensors)):
         with pytest.raises(BitstreamError, match=f"it ends in the header of {NAMES[length // 4]};"):
             decode_tensors(SPEC, payload[:length])
@@ -296,14 +379,14 @@ def assert_decodes_or_is_refused(spec: SirenSpec, payload: bytes) -> None:
     except BitstreamError as error:
         refusal = str(error)
     if refusal is None:
-        assert_same(decode_tensors(spec, encode_tensors(tensors)), tensors)
+        assert_same(decode_tensors(spec, encode_tensors(spec, tensors)), tensors)
     else:
         assert refusal.startswith("malformed chunk payload: ")
         assert "\n" not in refusal
 
 
 def test_every_truncation_decodes_or_is_refused() -> None:
-    payload = encode_tensors(quantise(SPEC, initialise(SPEC, 0), 7))
+    payload = encode_tensors(SPEC, quantise(SPEC, initialise(SPEC, 0), 7))
     for length in range(len(payload)):
         assert_decodes_or_is_refused(SPEC, payload[:length])
 
@@ -317,7 +400,7 @@ def test_any_bytes_decode_or_are_refused(payload: bytes) -> None:
 @settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_patched_payloads_decode_or_are_refused(data: st.DataObject) -> None:
-    payload = bytearray(encode_tensors(quantise(SPEC, initialise(SPEC, 0), 8)))
+    payload = bytearray(encode_tensors(SPEC, quantise(SPEC, initialise(SPEC, 0), 8)))
     for _ in range(data.draw(st.integers(1, 3))):
         payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
     assert_decodes_or_is_refused(SPEC, bytes(payload))
@@ -337,7 +420,7 @@ def test_cost_is_that_of_the_models_own_samples(model: int) -> None:
     bits = np.sum(24 - np.log2(counts[values + 63]) - np.log2(1 - 2**-8))
     rest = [tensor(np.zeros(place.size)) for place in spec.tensors[1:]]
     headers = 4 * len(spec.tensors)
-    assert len(encode_tensors([tensor(values), *rest])) <= bits / 8 + headers + 2
+    assert len(encode_tensors(spec, [tensor(values), *rest])) <= bits / 8 + headers + 2
 
 
 def test_the_model_with_the_fewest_bits_is_chosen() -> None:
@@ -347,6 +430,6 @@ def test_the_model_with_the_fewest_bits_is_chosen() -> None:
     symbols = values + np.abs(values).max()
     bits = [
         np.sum(24 - np.log2(np.array(plain_counts(model, tensors[0].largest))[symbols]))
-        for model in range(MODELS)
+        for model in range(STATIC_MODELS)
     ]
-    assert encode_tensors(tensors)[2] == np.argmin(bits)
+    assert encode_tensors(SPEC, tensors)[2] == np.argmin(bits)

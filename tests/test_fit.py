@@ -18,6 +18,7 @@ from tcnn_codec.schedule import (
     draw_batches,
     learning_rates,
     psnr_of_loss,
+    shuffle,
     steps_per_call,
 )
 from tcnn_codec.siren import Grid, SirenSpec
@@ -54,7 +55,7 @@ def test_short_schedules_are_positive(steps: int) -> None:
 def test_batches_visit_every_pixel_once_per_epoch() -> None:
     pixels = 4 * BATCH
     rng = np.random.default_rng(0)
-    drawn = list(draw_batches(rng, pixels, steps=60, per_call=50, part=60))
+    drawn = list(draw_batches(rng, shuffle(pixels, 0), steps=60, per_call=50, part=60))
     assert [len(b.starts) for b in drawn] == [50, 10]
     indices = [batches.indices(i) for batches in drawn for i in range(len(batches.starts))]
     epochs = np.reshape(indices[:8], (2, pixels))
@@ -65,8 +66,10 @@ def test_batches_visit_every_pixel_once_per_epoch() -> None:
 
 
 def test_steps_per_call_change_no_batch() -> None:
+    order = shuffle(10**5, 0)
+
     def starts(per_call: int) -> list[tuple[int, int]]:
-        drawn = draw_batches(np.random.default_rng(3), 10**5, steps=40, per_call=per_call, part=7)
+        drawn = draw_batches(np.random.default_rng(3), order, steps=40, per_call=per_call, part=7)
         return [start for batches in drawn for start in batches.starts]
 
     assert starts(1) == starts(7) == starts(40)
@@ -76,7 +79,7 @@ def test_steps_per_call_change_no_batch() -> None:
 
 
 def test_a_small_picture_is_one_batch() -> None:
-    (batches,) = draw_batches(np.random.default_rng(0), 1, steps=3, per_call=50, part=3)
+    (batches,) = draw_batches(np.random.default_rng(0), shuffle(1, 0), steps=3, per_call=50, part=3)
     assert batches == Batches(batches.order, ((0, 1),) * 3, 1)
     assert batch_size(1) == 1
     assert batch_size(100) == 100
@@ -94,6 +97,7 @@ def test_fit_learns_a_smooth_picture() -> None:
         spec,
         grid,
         target,
+        shuffle(grid.pixels, 0),
         steps=300,
         seed=0,
         progress=lambda step, quality: seen.append((step, quality)),
@@ -112,6 +116,7 @@ def test_divergence_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
             SirenSpec(width=4, hidden_layers=0),
             Grid(8, 8),
             np.zeros((64, 3), np.uint8),
+            shuffle(64, 0),
             steps=50,
             seed=0,
         )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tcnn_codec
-from tcnn_codec.container import read_chunk, read_header
+from tcnn_codec.container import VERSION, read_chunk, read_header
 from tcnn_codec.entropy import decode_tensors, encode_tensors
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.tcnn"))
@@ -20,6 +20,10 @@ INTEGERS = {
     "v1_rgb": "de4d25453e8c4ea9532a7f88781ccb0dcd1eaee169e11f0ecc144487392e4114",
     "v1_rgba": "3dca6a0298962cea8654f1f55c130ee0a9f892dc2b09170f09c9722f57ea98b4",
     "v1_video": "2db24b1eff069e985b69e77bce9018220e413119962aad842bab79e9700d1522",
+    "v2_grey": "9d64f9ee8a4cac223d60f65360ed971bc3775d01fe5eb1354aa8ff3dec2ba773",
+    "v2_rgb": "17fb3a0944daa21f0097a8a9c7253cf184f0a543c47fec7a07ee2be5a523069a",
+    "v2_rgba": "c8f449a53512b3eb1cb1566bd1fd45b5ebdb454ea3608558768f7d6ae9836093",
+    "v2_video": "d2fb8d9295d51fb1aa0db03e804019c47faa2cb40704cce183cd6b59f09c0810",
 }
 
 
@@ -34,8 +38,9 @@ def test_integers_are_exact(path: Path) -> None:
     digest = hashlib.sha256()
     for index in range(info.chunk_count):
         payload = read_chunk(stream, info, index)
-        tensors = decode_tensors(info.spec, payload)
-        assert encode_tensors(tensors) == payload
+        tensors = decode_tensors(info.spec, payload, info.version)
+        if info.version == VERSION:
+            assert encode_tensors(info.spec, tensors) == payload
         for tensor in tensors:
             digest.update(tensor.values.astype("<i4").tobytes())
             digest.update(np.array(tensor.step, "<f4").tobytes())

@@ -15,6 +15,7 @@ PACKAGE = Path(tcnn_codec.__file__).parent
 #: `io` stand for everything inside them.
 FLOW = (
     "errors",
+    "varint",
     "siren",
     "config",
     "_cpu",
@@ -27,8 +28,11 @@ FLOW = (
     "fit",
     "quantise",
     "refine",
+    "probability",
     "entropy",
     "container",
+    "rate",
+    "coding",
     "encoder",
     "decoder",
     "compare",
@@ -38,10 +42,21 @@ FLOW = (
     "__main__",
 )
 #: Stages know no other stage: only the orchestration at the end of the list does.
-STAGES = ("io", "chunks", "metrics", "fit", "quantise", "refine", "entropy", "container")
-SHARED = ("errors", "siren", "config", "optimiser", "backends", "schedule", "_cpu")
+STAGES = (
+    "io",
+    "chunks",
+    "metrics",
+    "fit",
+    "quantise",
+    "refine",
+    "probability",
+    "entropy",
+    "container",
+    "rate",
+)
+SHARED = ("errors", "varint", "siren", "config", "optimiser", "backends", "schedule", "_cpu")
 #: What one stage takes from another because it is the type they hand over.
-HANDED_OVER = {("entropy", "quantise"), ("refine", "quantise")}
+HANDED_OVER = {("entropy", "quantise"), ("entropy", "probability"), ("refine", "quantise")}
 #: What decoding must never load.
 NOT_FOR_DECODING = ("torch", "tcnn_codec.fit", "tcnn_codec.encoder", "av", "decord")
 

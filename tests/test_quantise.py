@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.errors import CodecError
-from tcnn_codec.quantise import MIN_STEP, QuantisedTensor, dequantise, quantise
-from tcnn_codec.siren import SirenSpec, initialise
+from tcnn_codec.quantise import MIN_STEP, QuantisedTensor, canonical, dequantise, quantise
+from tcnn_codec.siren import Grid, SirenSpec, initialise
 
 SPEC = SirenSpec(frequencies=3, hidden_layers=1, width=7)
 #: Four tensors of 2, 1, 1 and 1 values.
@@ -97,3 +98,22 @@ def test_wrong_sizes_are_refused() -> None:
         dequantise(TINY, tensors)
     with pytest.raises(ValueError, match="params"):
         quantise(TINY, initialise(SPEC, 0), 7)
+
+
+@pytest.mark.parametrize("hidden_layers", [0, 1, 3])
+def test_canonical_is_the_same_function_in_order(hidden_layers: int) -> None:
+    spec = SirenSpec(hidden_layers=hidden_layers, width=13, frequencies=3)
+    before = quantise(spec, initialise(spec, 4), 6)
+    after = canonical(spec, before)
+    for place, tensor in zip(spec.tensors[:-2], after, strict=False):
+        if place.name.startswith("bias"):
+            assert (tensor.values >= 0).all()
+            assert (np.diff(tensor.values) >= 0).all()
+    assert [t.step for t in after] == [t.step for t in before]
+    assert [np.sort(np.abs(t.values)).tolist() for t in after] == [
+        np.sort(np.abs(t.values)).tolist() for t in before
+    ]
+    backend = CpuBackend()
+    old, new = (backend.evaluate(spec, dequantise(spec, t), Grid(17, 11)) for t in (before, after))
+    np.testing.assert_allclose(new, old, atol=1e-5)
+    assert [t.values.tolist() for t in canonical(spec, after)] == [t.values.tolist() for t in after]

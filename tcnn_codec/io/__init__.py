@@ -5,6 +5,7 @@ Importing this loads neither torch nor a video library: those wait until a video
 
 from __future__ import annotations
 
+from tcnn_codec.io.arrays import array_source
 from tcnn_codec.io.frames import Frame, Source
 from tcnn_codec.io.paths import atomic_path, check_output
 from tcnn_codec.io.readers import open_source
@@ -14,6 +15,7 @@ __all__ = [
     "Frame",
     "Sink",
     "Source",
+    "array_source",
     "atomic_path",
     "check_output",
     "check_sink",

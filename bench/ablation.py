@@ -1,0 +1,338 @@
+"""What each stage between the fitted network and the file brings, one after another.
+
+python bench/ablation.py FOLDER [--images N] [--widths 32 64] [--preset P] [--json FILE]
+
+All rows of an image and width start from one fit of 7/8 of the preset's steps, but those that name
+a fit of their own. Means over the images. A file is what the encoder writes, but for the rows of
+entropy coders. "At equal rate" is the difference in dB to one step per tensor at 6 bit, less what
+the difference in rate is worth by the slope between the widths; "won back" is the share of the dB
+that the same loses against float32. With --json, images and widths found in the file are not
+measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import Table, machine
+from rounding import (
+    I32,
+    TRAVEL_ROUNDED,
+    PenalisedBackend,
+    Picture,
+    adaround,
+    straight_through,
+)
+
+from tcnn_codec import backends
+from tcnn_codec.backends.base import Backend
+from tcnn_codec.backends.cpu import usable_cores
+from tcnn_codec.coding import ROUNDING_SHARE, choose_spec
+from tcnn_codec.config import PRESETS, EncodeConfig
+from tcnn_codec.container import DEFAULT_MAX_PIXELS, StreamInfo, write_stream
+from tcnn_codec.entropy import BINARISED, encode_tensors, encode_with
+from tcnn_codec.fit import fit
+from tcnn_codec.io import open_source
+from tcnn_codec.metrics import psnr
+from tcnn_codec.probability import PRECISION, families, signed_counts, weights
+from tcnn_codec.quantise import QuantisedTensor, canonical, dequantise, quantise
+from tcnn_codec.refine import balance_steps, round_gradually
+from tcnn_codec.schedule import shuffle
+from tcnn_codec.siren import F32, Grid, SirenSpec
+from tcnn_codec.varint import write_varint
+
+Tensors = Sequence[QuantisedTensor]
+Coder = Callable[[SirenSpec, Tensors], int]
+Result = dict[str, Any]
+#: bits per pixel, None where there is no file; PSNR in dB of the decoded 8-bit pixels.
+Point = tuple[float | None, float]
+
+BITS = 6
+#: The paper's.
+L1 = 1e-5
+#: Of AdaRound's and straight-through training's steps together; the paper's share, about.
+ADAROUND_SHARE = 0.75
+FLOAT = "float32"
+
+
+def order_0(spec: SirenSpec, tensors: Tensors) -> int:
+    """As the paper: one static model of order 0 for all tensors, at its ideal length."""
+    del spec
+    return _ideal_bytes(np.concatenate([t.values for t in tensors])) + 2 * len(tensors)
+
+
+def order_0_each(spec: SirenSpec, tensors: Tensors) -> int:
+    """The same with a model for each tensor."""
+    del spec
+    return sum(_ideal_bytes(tensor.values) + 2 for tensor in tensors)
+
+
+def _ideal_bytes(values: I32) -> int:
+    """Bytes of the histogram, from its least to its greatest value, and of the values under it."""
+    least = int(values.min())
+    counts = np.bincount(values - least)
+    table = write_varint(abs(least)) + b"".join(write_varint(int(count)) for count in counts)
+    seen = counts[counts > 0]
+    return len(table) + math.ceil(float(seen @ np.log2(values.size / seen)) / 8)
+
+
+def parametric(spec: SirenSpec, tensors: Tensors) -> int:
+    """Format version 1: for each tensor the best static table of those that one byte names."""
+    models = []
+    for tensor in tensors:
+        histogram = np.bincount(np.abs(tensor.values))
+        tables = np.concatenate([weights(numbers, tensor.largest) for numbers in families()])
+        bits = (PRECISION - np.log2(signed_counts(tables))) @ histogram
+        models.append(int(np.argmin(bits)) if tensor.largest else 0)
+    return len(encode_with(spec, tensors, models))
+
+
+def binarised(spec: SirenSpec, tensors: Tensors) -> int:
+    """Adaptive contexts for every tensor."""
+    return len(encode_with(spec, tensors, [BINARISED if t.largest else 0 for t in tensors]))
+
+
+def cheapest(spec: SirenSpec, tensors: Tensors) -> int:
+    """For each tensor the cheapest of all models of the format."""
+    return len(encode_tensors(spec, tensors))
+
+
+def sorted_cheapest(spec: SirenSpec, tensors: Tensors) -> int:
+    """The product's: the same after sorting the neurons."""
+    return len(encode_tensors(spec, canonical(spec, tensors)))
+
+
+#: Bytes of a payload, by coder; all code the integers of the product's rounding.
+CODERS: tuple[tuple[str, Coder], ...] = (
+    ("order 0, one table", order_0),
+    ("order 0, table per tensor", order_0_each),
+    ("best static table by number", parametric),
+    ("binarised, contexts", binarised),
+    ("cheapest model per tensor", cheapest),
+    ("+ neurons sorted", sorted_cheapest),
+)
+
+
+class Subject:
+    """One image at one width, with the target, batches and seeds that the encoder has for it."""
+
+    def __init__(self, path: Path, config: EncodeConfig) -> None:
+        with open_source(path, max_pixels=DEFAULT_MAX_PIXELS) as source:
+            (frame,) = source.frames()
+            self.spec = choose_spec(source, config)
+        self.pixels = frame.pixels
+        height, width, channels = frame.pixels.shape
+        self.info = StreamInfo("image", height, width, channels, self.spec)
+        self.config = config
+        self.rounding_steps = config.fit_steps // ROUNDING_SHARE
+        self.picture = Picture(
+            backend=backends.create("cpu", config.threads, config.precision),
+            spec=self.spec,
+            grid=Grid(width, height),
+            target=frame.pixels.reshape(-1, channels),
+            order=shuffle(width * height, config.seed),
+            seed=config.seed,
+        )
+
+    def rows(self) -> Iterator[tuple[str, Point]]:
+        """(name, point) of every row of the table, in its order."""
+        params = self.fit()
+        yield FLOAT, self.shown(params)
+        yield "float32, all steps", self.shown(self.fit(steps=self.config.fit_steps))
+        for bits in (8, 7, BITS):
+            tensors = quantise(self.spec, params, bits)
+            yield plain(bits), self.coded(tensors)
+            yield f"{bits} bit: {CODERS[0][0]}", self.coded(tensors, CODERS[0][1])
+        balanced = self.balanced(params)
+        yield "+ steps by cost", self.coded(balanced)
+        for name, l1 in (("without weight decay", 0.0), (f"L1 {L1:g} instead", L1)):
+            own = self.fit(PenalisedBackend(l1, self.config.threads, self.config.precision))
+            yield f"{name}, float32", self.shown(own)
+            yield f"{name}, steps by cost", self.coded(self.balanced(own))
+            yield f"{name}, + in parts", self.coded(self.in_parts(own))
+        yield from self.learnt(params, balanced)
+        product = self.in_parts(params)
+        yield "+ in parts", self.coded(product)
+        for name, size in CODERS:
+            yield f"in parts: {name}", self.coded(product, size)
+
+    def learnt(self, params: F32, balanced: Tensors) -> Iterator[tuple[str, Point]]:
+        """The rows of AdaRound and of straight-through training, by themselves and in turn."""
+        steps, sizes = self.rounding_steps, [tensor.values.size for tensor in balanced]
+        step = np.repeat(np.array([tensor.step for tensor in balanced], np.float32), sizes)
+
+        def coded(levels: I32) -> Point:
+            parts = np.split(levels, np.cumsum(sizes)[:-1])
+            return self.coded(
+                [QuantisedTensor(v, t.step) for v, t in zip(parts, balanced, strict=True)]
+            )
+
+        yield "+ AdaRound", coded(adaround(self.picture, params, step, steps))
+        first = round(ADAROUND_SHARE * steps)
+        start = adaround(self.picture, params, step, first).astype(np.float32) * step
+        both = straight_through(self.picture, start, step, steps - first, TRAVEL_ROUNDED)
+        yield "+ AdaRound, straight-through", coded(both)
+        yield "+ straight-through", coded(straight_through(self.picture, params, step, steps))
+
+    def fit(self, backend: Backend | None = None, steps: int | None = None) -> F32:
+        picture = self.picture
+        return fit(
+            backend or picture.backend,
+            picture.spec,
+            picture.grid,
+            picture.target,
+            picture.order,
+            steps=steps or self.config.fit_steps - self.rounding_steps,
+            seed=picture.seed,
+        )
+
+    def balanced(self, params: F32) -> Tensors:
+        picture, tensors = self.picture, quantise(self.spec, params, BITS)
+        return balance_steps(picture.backend, self.spec, params, picture.grid, tensors)
+
+    def in_parts(self, params: F32) -> Tensors:
+        picture = self.picture
+        return round_gradually(
+            picture.backend,
+            self.spec,
+            params,
+            picture.grid,
+            picture.target,
+            picture.order,
+            self.balanced(params),
+            steps=self.rounding_steps,
+            seed=picture.seed,
+        )
+
+    def shown(self, params: F32) -> Point:
+        rendered = self.picture.backend.render(self.spec, params, self.picture.grid)
+        return None, psnr(self.pixels, rendered[0])
+
+    def coded(self, tensors: Tensors, size: Coder = sorted_cheapest) -> Point:
+        """Of the whole file, had it a payload of size(…) bytes."""
+        stream = write_stream(self.info, [bytes(size(self.spec, tensors))])
+        rate = self.info.bits_per_pixel(len(stream))
+        return rate, self.shown(dequantise(self.spec, tensors))[1]
+
+
+def plain(bits: int) -> str:
+    return f"one step per tensor, {bits} bit"
+
+
+def tabulate(measured: Sequence[Result]) -> list[Result]:
+    """Means over the images, width after width; keys width, name, bpp, psnr_db, at_equal_rate and
+    won_back, of which those are None that have no meaning.
+    """
+    widths = sorted({result["width"] for result in measured})
+    means: dict[int, dict[str, Point]] = {}
+    for width in widths:
+        images = [result["rows"] for result in measured if result["width"] == width]
+        means[width] = {name: _mean([rows[name] for rows in images]) for name in images[0]}
+    bases = [means[width][plain(BITS)] for width in widths]
+    slopes = [(b[1] - a[1]) / math.log2(b[0] / a[0]) for a, b in pairwise(bases) if a[0] and b[0]]
+    table = []
+    for index, width in enumerate(widths):
+        base_rate, base = bases[index]
+        slope = slopes[min(index, len(slopes) - 1)] if slopes else None
+        for name, (rate, quality) in means[width].items():
+            gain = None
+            if rate and base_rate and slope is not None:
+                gain = quality - base - slope * math.log2(rate / base_rate)
+            table.append(
+                {
+                    "width": width,
+                    "name": name,
+                    "bpp": rate,
+                    "psnr_db": quality,
+                    "at_equal_rate": gain,
+                    "won_back": (quality - base) / (means[width][FLOAT][1] - base),
+                }
+            )
+    return table
+
+
+def _mean(points: Sequence[Point]) -> Point:
+    rates = [rate for rate, _ in points if rate is not None]
+    return (float(np.mean(rates)) if rates else None), float(np.mean([q for _, q in points]))
+
+
+def show(table: Sequence[Result]) -> None:
+    for width in dict.fromkeys(row["width"] for row in table):
+        columns = ("bpp", "PSNR dB", "at equal rate", "won back")
+        printed = Table(f"width {width}".ljust(40), *columns)
+        for row in table:
+            if row["width"] == width:
+                printed.row(
+                    row["name"],
+                    *(
+                        "–" if row[key] is None else format(row[key], form)
+                        for key, form in (
+                            ("bpp", ".4f"),
+                            ("psnr_db", ".3f"),
+                            ("at_equal_rate", "+.2f"),
+                            ("won_back", ".0%"),
+                        )
+                    ),
+                )
+        print()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--images", type=int, default=8, help="the first N of the folder")
+    parser.add_argument("--widths", type=int, nargs="+", default=[32, 64])
+    parser.add_argument("--preset", choices=PRESETS, default="fast")
+    parser.add_argument("--steps", type=int, help="instead of the preset's")
+    parser.add_argument("--threads", type=int, default=usable_cores(), metavar="N")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="results, and where to go on")
+    options = parser.parse_args()
+    paths = sorted(options.folder.glob("*.png"))[: options.images]
+    if not paths:
+        parser.error(f"no .png in '{options.folder}'")
+    config = EncodeConfig(preset=options.preset, steps=options.steps, threads=options.threads)
+    if config.fit_steps < ROUNDING_SHARE:
+        parser.error(f"--steps is {options.steps}; rounding needs {ROUNDING_SHARE} or more")
+    settings = {"steps": config.fit_steps, "seed": config.seed}
+    found: dict[str, Any] = {"environment": machine(), "settings": settings, "measured": []}
+    if options.json and options.json.exists():
+        known = json.loads(options.json.read_text())
+        if known.get("settings") != settings:
+            parser.error(f"'{options.json}' is of {known.get('settings')}; name another --json")
+        found["measured"] = known["measured"]
+    asked = [(path.name, width) for path in paths for width in options.widths]
+    done = {(result["image"], result["width"]) for result in found["measured"]}
+    for path in paths:
+        for width in options.widths:
+            if (path.name, width) in done:
+                continue
+            rows = dict(Subject(path, replace(config, width=width)).rows())
+            found["measured"].append({"image": path.name, "width": width, "rows": rows})
+            print(f"measured: {path.name}, width {width}", file=sys.stderr)
+            write(options.json, found)
+    found["table"] = tabulate(
+        [result for result in found["measured"] if (result["image"], result["width"]) in asked]
+    )
+    write(options.json, found)
+    show(found["table"])
+
+
+def write(path: Path | None, found: Result) -> None:
+    """As JSON, where a path was given; an interrupt leaves the file as it was."""
+    if path:
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(json.dumps(found, indent=1) + "\n")
+        partial.replace(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""Rate control: the width and the steps that reach a size or a quality, with few fits.
+
+Knows no stage: fitting and coding are handed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from tcnn_codec.errors import CodecError
+from tcnn_codec.siren import MAX_WIDTH
+
+#: What a search may choose, in bits a weight before entropy coding.
+LEAST_BITS, USUAL_BITS, MOST_BITS = 4.0, 6.0, 10.0
+#: A file holds at least this share of the size asked for, and aims at that one.
+LEAST_FILL, FILL = 0.97, 0.99
+#: dB above the quality asked for, at most and as aimed at.
+MOST_ABOVE, ABOVE = 0.1, 0.04
+#: Where PSNR at USUAL_BITS should lie above the target; beyond, another width needs fewer bytes.
+LEAST_SPARE, SPARE, MOST_SPARE = -0.15, 0.2, 0.6
+# First guesses, from photographs: coded bits of a weight at USUAL_BITS and bytes besides, dB per
+# doubling of the parameters, and dB per bit.
+CODED_BITS, HEADERS = 4.35, 75
+DB_PER_DOUBLING, DB_PER_BIT = 1.6, 0.5
+#: dB that all steps bring over a pilot's, at the very most.
+MOST_PILOT_GAIN = 3.0
+PSNR_OF_EXACT = 200.0
+FIRST_WIDTH = 32
+MOST_PILOTS, MOST_FITS, MOST_CODINGS = 5, 6, 12
+
+
+class Coded(Protocol):
+    """One coding of a source."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file."""
+
+    @property
+    def psnr_db(self) -> float:
+        """Of what a decoder outputs."""
+
+
+C = TypeVar("C", bound=Coded)
+C_co = TypeVar("C_co", bound=Coded, covariant=True)
+
+
+class Fitted(Protocol[C_co]):
+    """A source's networks of one width, before quantisation."""
+
+    def code(self, bits: float) -> C_co:
+        """Quantise with steps of `bits` bits a weight, train, and code."""
+
+    def rough_size(self, bits: float) -> int:
+        """Bytes of the whole file were the networks rounded at once; takes no training."""
+
+
+@dataclass(frozen=True)
+class Networks(Generic[C]):
+    """What a search chooses from.
+
+    parameters: of the source's networks together, by width. fit: with all steps. pilot: PSNR in
+    dB of a far shorter fit, which a full fit at USUAL_BITS is about to reach.
+    """
+
+    parameters: Callable[[int], int]
+    fit: Callable[[int], Fitted[C]]
+    pilot: Callable[[int], float]
+
+    def width_of(self, parameters: float) -> int:
+        """The width whose number of parameters has the nearest logarithm."""
+        goal = math.log(max(1.0, parameters))
+        return min(
+            range(1, MAX_WIDTH + 1), key=lambda width: abs(math.log(self.parameters(width)) - goal)
+        )
+
+
+def reach_size(most: int, networks: Networks[C]) -> C:
+    """A coding of LEAST_FILL * most to `most` bytes. Raises CodecError where there is none."""
+    window = _Window(LEAST_FILL * most, most, FILL * most)
+    largest = _bytes_like(networks.parameters(MAX_WIDTH), MOST_BITS)
+    if window.least > 1.1 * largest:
+        raise _unreachable(f"{most} bytes", f"about {largest:.0f} bytes")
+    width = networks.width_of((most - HEADERS) * 8 / CODED_BITS)
+    found: list[C] = []
+    tried: set[int] = set()
+    while width not in tried and len(tried) < MOST_FITS:
+        tried.add(width)
+        fitted = networks.fit(width)
+        slope = networks.parameters(width) / 8
+        rough = _search(fitted.rough_size, float, window, [], USUAL_BITS, slope)
+        codings = _search(fitted.code, _size, window, [], rough[-1][0], slope)
+        found += [coded for _, coded in codings]
+        if found[-1].size in window:
+            return found[-1]
+        width += 1 if found[-1].size < window.least else -1
+        width = min(MAX_WIDTH, max(1, width))
+    nearest = min(found, key=lambda coded: abs(coded.size - most))
+    raise _unreachable(f"{most} bytes", f"{nearest.size} bytes")
+
+
+def reach_quality(least: float, networks: Networks[C]) -> C:
+    """A coding of `least` to least + MOST_ABOVE dB. Raises CodecError where there is none."""
+    window = _Window(least, least + MOST_ABOVE, least + ABOVE)
+    curve = _Curve(networks)
+    width = FIRST_WIDTH
+    while width not in curve.widths and len(curve.widths) < MOST_PILOTS:
+        curve.add(width, networks.pilot(width))
+        width = curve.width_for(least + SPARE)
+    most = max(quality for _, quality in curve.points)
+    if width == MAX_WIDTH and most < least - MOST_PILOT_GAIN:
+        raise _unreachable(f"{least:g} dB", f"about {most:.1f} dB")
+    curve = _Curve(networks, slope=curve.slope)
+    found: list[C] = []
+
+    def adjust(fitted: Fitted[C], usual: C) -> bool:
+        """Whether steps that reach the target were found; then it is the last coding."""
+        start = USUAL_BITS + (window.aim - _quality(usual)) / DB_PER_BIT
+        known = [(USUAL_BITS, usual)]
+        codings = _search(fitted.code, _quality, window, known, start, DB_PER_BIT)
+        found.extend(coded for _, coded in codings)
+        return _quality(found[-1]) in window
+
+    # Widths up to `low` are too poor at USUAL_BITS, those from `high` on too good.
+    low, high = 0, MAX_WIDTH + 1
+    poor, good = None, None
+    while low + 1 < high and len(curve.widths) < MOST_FITS:
+        width = min(high - 1, max(low + 1, width))
+        fitted = networks.fit(width)
+        usual = fitted.code(USUAL_BITS)
+        spare = _quality(usual) - least
+        if LEAST_SPARE <= spare <= MOST_SPARE and adjust(fitted, usual):
+            return found[-1]
+        if spare < SPARE:
+            low, poor = width, (fitted, usual)
+        else:
+            high, good = width, (fitted, usual)
+        curve.add(width, _quality(usual))
+        width = curve.width_for(least + SPARE)
+    for nearest in (good, poor):
+        if nearest is not None and adjust(*nearest):
+            return found[-1]
+    best = min(found, key=lambda coded: abs(_quality(coded) - least))
+    reached = f"{best.psnr_db:.2f} dB" if math.isfinite(best.psnr_db) else "exact"
+    raise _unreachable(f"{least:g} dB", reached)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Values that will do, and the one to aim at."""
+
+    least: float
+    most: float
+    aim: float
+
+    def __contains__(self, value: float) -> bool:
+        return self.least <= value <= self.most
+
+
+T = TypeVar("T")
+
+
+def _search(
+    code: Callable[[float], T],
+    value: Callable[[T], float],
+    window: _Window,
+    known: Sequence[tuple[float, T]],
+    bits: float,
+    slope: float,
+) -> list[tuple[float, T]]:
+    """Codings by bits; the last is in the window, or the search ended without one.
+
+    value: grows with bits, but for noise. bits, slope: where to begin, and how much one bit adds
+    as long as nothing better is known.
+    """
+    tried = list(known)
+    low, high = (LEAST_BITS, -math.inf), (MOST_BITS, math.inf)
+    while True:
+        for at, coded in tried[-1:]:
+            result = value(coded)
+            if result in window:
+                return tried
+            low, high = ((at, result), high) if result < window.least else (low, (at, result))
+            if math.isfinite(low[1]) and math.isfinite(high[1]):
+                slope = (high[1] - low[1]) / (high[0] - low[0])
+            bits = at + (window.aim - result) / slope
+        # Not too near to either end of the bracket, whose values are noisy.
+        margin = 0.1 * (high[0] - low[0])
+        if math.isfinite(low[1]):
+            bits = max(bits, low[0] + margin)
+        if math.isfinite(high[1]):
+            bits = min(bits, high[0] - margin)
+        bits = min(MOST_BITS, max(LEAST_BITS, bits))
+        if any(at == bits for at, _ in tried) or len(tried) == MOST_CODINGS:
+            return tried
+        tried.append((bits, code(bits)))
+
+
+class _Curve:
+    """PSNR over the logarithm of the parameters, through the points seen so far."""
+
+    def __init__(self, networks: Networks[C], slope: float = DB_PER_DOUBLING) -> None:
+        self._networks = networks
+        self.slope = slope
+        self.widths: list[int] = []
+        self.points: list[tuple[float, float]] = []
+
+    def add(self, width: int, quality: float) -> None:
+        self.widths.append(width)
+        self.points.append((math.log2(self._networks.parameters(width)), quality))
+        if len(self.points) > 1:
+            x1, y1 = self.points[-1]
+            x0, y0 = max(self.points, key=lambda point: abs(point[0] - x1))
+            self.slope = min(4.0, max(0.5, (y1 - y0) / (x1 - x0)))
+
+    def width_for(self, quality: float) -> int:
+        """By the last point and the slope."""
+        x, y = self.points[-1]
+        doublings = min(20.0, max(-20.0, (quality - y) / self.slope))
+        return self._networks.width_of(2 ** (x + doublings))
+
+
+def _size(coded: Coded) -> float:
+    return coded.size
+
+
+def _quality(coded: Coded) -> float:
+    """Finite: exact pixels count as more than 8 bits can tell."""
+    return min(coded.psnr_db, PSNR_OF_EXACT)
+
+
+def _bytes_like(parameters: int, bits: float) -> float:
+    return HEADERS + parameters * (CODED_BITS + bits - USUAL_BITS) / 8
+
+
+def _unreachable(asked: str, nearest: str) -> CodecError:
+    return CodecError(
+        f"{asked} cannot be reached; the nearest that can be is {nearest}; ask for that, or "
+        "choose --width and --bits yourself"
+    )

@@ -1,0 +1,141 @@
+"""Rate control on made-up sources: what was asked for is reached, in few fits, or refused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import pytest
+
+from tcnn_codec.errors import CodecError
+from tcnn_codec.rate import Networks, reach_quality, reach_size
+
+
+@dataclass(frozen=True)
+class Coding:
+    size: int
+    psnr_db: float
+
+
+@dataclass
+class Picture:
+    """Follows the laws that photographs follow roughly, with noise of training in both."""
+
+    at_32: float = 25.0
+    slope: float = 1.5
+    coded_bits: float = 4.3
+    noise: float = 0.0
+    fits: list[int] = field(default_factory=list)
+    pilots: list[int] = field(default_factory=list)
+    codings: list[float] = field(default_factory=list)
+
+    @staticmethod
+    def parameters(width: int) -> int:
+        return 66 * width + 3 * width * (width + 1) + 4 * width + 3
+
+    def quality(self, width: int) -> float:
+        doublings = math.log2(self.parameters(width) / self.parameters(32))
+        return self.at_32 + self.slope * doublings
+
+    def pilot(self, width: int) -> float:
+        self.pilots.append(width)
+        return self.quality(width) + 0.3 * math.sin(width)
+
+    def fit(self, width: int) -> Fitted:
+        self.fits.append(width)
+        return Fitted(self, width)
+
+    def networks(self) -> Networks[Coding]:
+        return Networks(self.parameters, self.fit, self.pilot)
+
+
+@dataclass
+class Fitted:
+    picture: Picture
+    width: int
+
+    def rough_size(self, bits: float) -> int:
+        coded = max(0.2, self.picture.coded_bits + bits - 6)
+        return round(70 + self.picture.parameters(self.width) * coded / 8)
+
+    def code(self, bits: float) -> Coding:
+        self.picture.codings.append(bits)
+        wave = self.picture.noise * math.sin(97 * bits)
+        loss = 0.35 * 4 ** (6 - bits)
+        return Coding(
+            size=round(self.rough_size(bits) * (1 + wave / 10)),
+            psnr_db=self.picture.quality(self.width) + 0.35 - loss + wave,
+        )
+
+
+PICTURES = (
+    Picture(),
+    Picture(at_32=19.5, slope=0.9),
+    Picture(at_32=34.0, slope=3.0, coded_bits=3.5),
+    Picture(noise=0.03),
+    Picture(coded_bits=5.2, noise=0.03),
+)
+
+
+@pytest.mark.parametrize("most", [300, 1000, 3201, 9999, 40000])
+@pytest.mark.parametrize("picture", PICTURES, ids=range(len(PICTURES)))
+def test_sizes_are_reached(picture: Picture, most: int) -> None:
+    picture.fits.clear()
+    picture.codings.clear()
+    found = reach_size(most, picture.networks())
+    assert 0.97 * most <= found.size <= most
+    assert len(picture.fits) == 1
+    assert len(picture.codings) <= 3
+
+
+@pytest.mark.parametrize("doublings", [-3.0, -1.0, 0.0, 0.7, 2.5])
+@pytest.mark.parametrize("picture", PICTURES, ids=range(len(PICTURES)))
+def test_qualities_are_reached(picture: Picture, doublings: float) -> None:
+    picture.fits.clear()
+    picture.codings.clear()
+    least = round(picture.at_32 + doublings * picture.slope, 2)
+    found = reach_quality(least, picture.networks())
+    assert least <= found.psnr_db <= least + 0.1
+    assert len(picture.fits) <= 2
+    assert len(picture.codings) <= 6
+    assert 4.5 <= picture.codings[-1] <= 8
+
+
+@pytest.mark.parametrize(("most", "remedy"), [(10, " bytes;"), (10**7, "is about ")])
+def test_sizes_out_of_reach_are_refused(most: int, remedy: str) -> None:
+    picture = Picture()
+    with pytest.raises(
+        CodecError, match=f"^{most} bytes cannot be reached; the nearest "
+    ) as caught:
+        reach_size(most, picture.networks())
+    assert remedy in str(caught.value)
+    assert len(picture.fits) <= 1
+
+
+def test_a_quality_below_the_smallest_network_is_refused() -> None:
+    smallest = Fitted(Picture(), 1).code(4).psnr_db
+    text = f"^3 dB cannot be reached; the nearest that can be is {smallest:.2f} dB; "
+    with pytest.raises(CodecError, match=text):
+        reach_quality(3.0, Picture().networks())
+
+
+def test_a_quality_beyond_the_largest_network_is_refused_without_a_whole_fit() -> None:
+    picture = Picture()
+    text = f"^90 dB cannot be reached; the nearest that can be is about {picture.pilot(128):.1f} dB"
+    with pytest.raises(CodecError, match=text):
+        reach_quality(90.0, picture.networks())
+    assert picture.fits == []
+
+
+def test_a_quality_just_beyond_the_largest_network_is_tried() -> None:
+    picture = Picture()
+    reached = Fitted(picture, 128).code(10).psnr_db
+    with pytest.raises(CodecError, match=f"the nearest that can be is {reached:.2f} dB"):
+        reach_quality(reached + 0.2, picture.networks())
+    assert picture.fits == [128]
+
+
+def test_an_exact_picture_is_above_every_quality() -> None:
+    picture = Picture(at_32=math.inf, slope=0.0)
+    with pytest.raises(CodecError, match="the nearest that can be is exact"):
+        reach_quality(40.0, picture.networks())
