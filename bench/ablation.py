@@ -16,13 +16,14 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from coders import CODERS, Coder, Tensors, sorted_cheapest
 from common import Table, machine
 from rounding import (
     I32,
@@ -39,19 +40,14 @@ from tcnn_codec.backends.cpu import usable_cores
 from tcnn_codec.coding import ROUNDING_SHARE, choose_spec
 from tcnn_codec.config import PRESETS, EncodeConfig
 from tcnn_codec.container import DEFAULT_MAX_PIXELS, StreamInfo, write_stream
-from tcnn_codec.entropy import BINARISED, encode_tensors, encode_with
 from tcnn_codec.fit import fit
 from tcnn_codec.io import open_source
 from tcnn_codec.metrics import psnr
-from tcnn_codec.probability import PRECISION, families, signed_counts, weights
-from tcnn_codec.quantise import QuantisedTensor, canonical, dequantise, quantise
+from tcnn_codec.quantise import QuantisedTensor, dequantise, quantise
 from tcnn_codec.refine import balance_steps, round_gradually
 from tcnn_codec.schedule import shuffle
-from tcnn_codec.siren import F32, Grid, SirenSpec
-from tcnn_codec.varint import write_varint
+from tcnn_codec.siren import F32, Grid
 
-Tensors = Sequence[QuantisedTensor]
-Coder = Callable[[SirenSpec, Tensors], int]
 Result = dict[str, Any]
 #: bits per pixel, None where there is no file; PSNR in dB of the decoded 8-bit pixels.
 Point = tuple[float | None, float]
@@ -62,64 +58,6 @@ L1 = 1e-5
 #: Of AdaRound's and straight-through training's steps together; the paper's share, about.
 ADAROUND_SHARE = 0.75
 FLOAT = "float32"
-
-
-def order_0(spec: SirenSpec, tensors: Tensors) -> int:
-    """As the paper: one static model of order 0 for all tensors, at its ideal length."""
-    del spec
-    return _ideal_bytes(np.concatenate([t.values for t in tensors])) + 2 * len(tensors)
-
-
-def order_0_each(spec: SirenSpec, tensors: Tensors) -> int:
-    """The same with a model for each tensor."""
-    del spec
-    return sum(_ideal_bytes(tensor.values) + 2 for tensor in tensors)
-
-
-def _ideal_bytes(values: I32) -> int:
-    """Bytes of the histogram, from its least to its greatest value, and of the values under it."""
-    least = int(values.min())
-    counts = np.bincount(values - least)
-    table = write_varint(abs(least)) + b"".join(write_varint(int(count)) for count in counts)
-    seen = counts[counts > 0]
-    return len(table) + math.ceil(float(seen @ np.log2(values.size / seen)) / 8)
-
-
-def parametric(spec: SirenSpec, tensors: Tensors) -> int:
-    """Format version 1: for each tensor the best static table of those that one byte names."""
-    models = []
-    for tensor in tensors:
-        histogram = np.bincount(np.abs(tensor.values))
-        tables = np.concatenate([weights(numbers, tensor.largest) for numbers in families()])
-        bits = (PRECISION - np.log2(signed_counts(tables))) @ histogram
-        models.append(int(np.argmin(bits)) if tensor.largest else 0)
-    return len(encode_with(spec, tensors, models))
-
-
-def binarised(spec: SirenSpec, tensors: Tensors) -> int:
-    """Adaptive contexts for every tensor."""
-    return len(encode_with(spec, tensors, [BINARISED if t.largest else 0 for t in tensors]))
-
-
-def cheapest(spec: SirenSpec, tensors: Tensors) -> int:
-    """For each tensor the cheapest of all models of the format."""
-    return len(encode_tensors(spec, tensors))
-
-
-def sorted_cheapest(spec: SirenSpec, tensors: Tensors) -> int:
-    """The product's: the same after sorting the neurons."""
-    return len(encode_tensors(spec, canonical(spec, tensors)))
-
-
-#: Bytes of a payload, by coder; all code the integers of the product's rounding.
-CODERS: tuple[tuple[str, Coder], ...] = (
-    ("order 0, one table", order_0),
-    ("order 0, table per tensor", order_0_each),
-    ("best static table by number", parametric),
-    ("binarised, contexts", binarised),
-    ("cheapest model per tensor", cheapest),
-    ("+ neurons sorted", sorted_cheapest),
-)
 
 
 class Subject:

@@ -1,0 +1,162 @@
+"""Bytes of the same integers by one entropy coder and another.
+
+python bench/coders.py FILE.tcnn … [--nncodec PYTHON] [--json FILE]
+
+Takes the networks of .tcnn files, and sums over them. --nncodec names an interpreter that has the
+package nncodec (Fraunhofer's NNC, DeepCABAC), since it wants a numpy of its own: the same integers
+are coded there without loss, with its parameters optimised, as one bitstream per network, headers
+included; so are ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from common import Table, machine
+from rounding import I32
+
+from tcnn_codec.container import read_chunk, read_header
+from tcnn_codec.entropy import BINARISED, decode_tensors, encode_tensors, encode_with
+from tcnn_codec.probability import PRECISION, families, signed_counts, weights
+from tcnn_codec.quantise import QuantisedTensor, canonical
+from tcnn_codec.siren import SirenSpec
+from tcnn_codec.varint import write_varint
+
+Tensors = Sequence[QuantisedTensor]
+Coder = Callable[[SirenSpec, Tensors], int]
+
+#: Run by another interpreter: the size of nncodec's bitstream for every archive named.
+NNCODEC = """
+import contextlib, os, sys
+import numpy
+from nncodec.nnc.compression import compress
+for name in sys.argv[1:]:
+    with numpy.load(name) as archive:
+        tensors = {key: archive[key] for key in archive.files}
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        code = compress(
+            tensors, bitstream_path=name + ".nnc", return_bitstream=True, param_opt=True,
+            use_dq=False, verbose=False,
+        )
+    print(len(code))
+"""
+
+
+def order_0(spec: SirenSpec, tensors: Tensors) -> int:
+    """As the paper: one static model of order 0 for all tensors, at its ideal length."""
+    del spec
+    return _ideal_bytes(np.concatenate([t.values for t in tensors])) + 2 * len(tensors)
+
+
+def order_0_each(spec: SirenSpec, tensors: Tensors) -> int:
+    """The same with a model for each tensor."""
+    del spec
+    return sum(_ideal_bytes(tensor.values) + 2 for tensor in tensors)
+
+
+def _ideal_bytes(values: I32) -> int:
+    """Bytes of the histogram, from its least to its greatest value, and of the values under it."""
+    least = int(values.min())
+    counts = np.bincount(values - least)
+    table = write_varint(abs(least)) + b"".join(write_varint(int(count)) for count in counts)
+    seen = counts[counts > 0]
+    return len(table) + math.ceil(float(seen @ np.log2(values.size / seen)) / 8)
+
+
+def parametric(spec: SirenSpec, tensors: Tensors) -> int:
+    """Format version 1: for each tensor the best static table of those that one byte names."""
+    models = []
+    for tensor in tensors:
+        histogram = np.bincount(np.abs(tensor.values))
+        tables = np.concatenate([weights(numbers, tensor.largest) for numbers in families()])
+        bits = (PRECISION - np.log2(signed_counts(tables))) @ histogram
+        models.append(int(np.argmin(bits)) if tensor.largest else 0)
+    return len(encode_with(spec, tensors, models))
+
+
+def binarised(spec: SirenSpec, tensors: Tensors) -> int:
+    """Adaptive contexts for every tensor."""
+    return len(encode_with(spec, tensors, [BINARISED if t.largest else 0 for t in tensors]))
+
+
+def cheapest(spec: SirenSpec, tensors: Tensors) -> int:
+    """For each tensor the cheapest of all models of the format."""
+    return len(encode_tensors(spec, tensors))
+
+
+def sorted_cheapest(spec: SirenSpec, tensors: Tensors) -> int:
+    """The product's: the same after sorting the neurons."""
+    return len(encode_tensors(spec, canonical(spec, tensors)))
+
+
+#: Bytes of a payload, by coder; all code the integers of the product's rounding.
+CODERS: tuple[tuple[str, Coder], ...] = (
+    ("order 0, one table", order_0),
+    ("order 0, table per tensor", order_0_each),
+    ("best static table by number", parametric),
+    ("binarised, contexts", binarised),
+    ("cheapest model per tensor", cheapest),
+    ("+ neurons sorted", sorted_cheapest),
+)
+
+
+def networks(paths: Sequence[Path]) -> list[tuple[SirenSpec, Tensors]]:
+    """Every chunk's network of every file."""
+    found = []
+    for path in paths:
+        with open(path, "rb") as stream:
+            info = read_header(stream)
+            for index in range(info.chunk_count):
+                payload = read_chunk(stream, info, index)
+                found.append((info.spec, decode_tensors(info.spec, payload, info.version)))
+    return found
+
+
+def nncodec_sizes(python: str, subjects: Sequence[tuple[SirenSpec, Tensors]]) -> list[int]:
+    """Bytes of nncodec's bitstreams; tensors are matrices where they are."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = []
+        for number, (spec, tensors) in enumerate(subjects):
+            names.append(f"{folder}/{number}.npz")
+            named = zip(spec.tensors, tensors, strict=True)
+            np.savez(
+                names[-1],
+                **{
+                    f"{i:02}_{place.name}": tensor.values.reshape(place.shape)
+                    for i, (place, tensor) in enumerate(named)
+                },
+            )
+        command = [python, "-c", NNCODEC, *names]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return [int(line) for line in done.stdout.split()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE.tcnn")
+    parser.add_argument("--nncodec", metavar="PYTHON", help="an interpreter that has nncodec")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
+    options = parser.parse_args()
+    subjects = networks(options.files)
+    totals = {name: sum(size(*subject) for subject in subjects) for name, size in CODERS}
+    if options.nncodec:
+        totals["nncodec"] = sum(nncodec_sizes(options.nncodec, subjects))
+    ours = totals[CODERS[-1][0]]
+    print(f"{len(subjects)} networks")
+    table = Table("coder".ljust(32), "bytes", "ours / it")
+    for name, total in totals.items():
+        table.row(name, total, f"{ours / total:.3f}")
+    if options.json:
+        found = {"environment": machine(), "networks": len(subjects), "bytes": totals}
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
