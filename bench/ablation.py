@@ -92,7 +92,7 @@ class Subject:
             yield f"{bits} bit: {CODERS[0][0]}", self.coded(tensors, CODERS[0][1])
         balanced = self.balanced(params)
         yield "+ steps by cost", self.coded(balanced)
-        for name, l1 in (("without weight decay", 0.0), (f"L1 {L1:g} instead", L1)):
+        for name, l1 in (("without rate term", 0.0), (f"L1 {L1:g} instead", L1)):
             own = self.fit(PenalisedBackend(l1, self.config.threads, self.config.precision))
             yield f"{name}, float32", self.shown(own)
             yield f"{name}, steps by cost", self.coded(self.balanced(own))

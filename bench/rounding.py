@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tcnn_codec.backends.base import F64, U8, U32, Backend, Batches, Target
 from tcnn_codec.backends.cpu import CpuBackend
-from tcnn_codec.optimiser import WEIGHT_DECAY, OptimiserState, optimise, optimise_scaled
+from tcnn_codec.optimiser import OptimiserState, optimise, optimise_scaled
 from tcnn_codec.quantise import MAX_LEVEL
 from tcnn_codec.schedule import draw_batches, steps_per_call
 from tcnn_codec.siren import F32, Grid, SirenSpec
@@ -134,7 +134,7 @@ def _nearest(params: F32, step: F32) -> F32:
 
 
 class PenalisedBackend(CpuBackend):
-    """Minimises the mean squared error + l1 * sum|p| over all parameters, without weight decay.
+    """Minimises the mean squared error + l1 * sum|p| over all parameters, without the rate term.
 
     Strümpler et al. (arXiv 2112.04267), section 3.2, take l1 = 1e-5.
     """
@@ -155,16 +155,12 @@ class PenalisedBackend(CpuBackend):
     ) -> F64:
         if scales is not None:
             raise ValueError("penalised training has no scales")
-        decay = np.zeros(spec.parameter_count, np.float32)
-        for tensor in spec.tensors:
-            decay[tensor.place] = WEIGHT_DECAY if len(tensor.shape) == 2 else 0
+        state.rate_weight = 0.0
         losses = np.empty(len(batches.starts))
         for index, rate in enumerate(learning_rates):
             losses[index], gradient = self.loss_and_grad(
                 spec, state.params, grid, target, batches.indices(index)
             )
             gradient += self._l1 * np.sign(state.params)
-            decayed = rate * decay * state.params
             optimise(spec, state, gradient, float(rate))
-            state.params += decayed
         return losses

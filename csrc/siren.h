@@ -59,7 +59,7 @@ struct Optimiser {
   int64_t step;                 // steps done so far
   float beta1, beta2, epsilon;  // Adam's
   float momentum;               // Muon's
-  float weight_decay;           // of weights, per step and unit of learning rate
+  float rate_weight;            // of the rate term on weights, per unit of learning rate
 };
 
 // Instruction sets this build and this machine both have, best first.
@@ -93,8 +93,9 @@ class Siren {
                        const Target& target, const Batch& batch, float* gradient);
 
   // One loss_and_grad and one step of the optimiser per batch; losses [batches] are those before
-  // each step. With scales [parameter_count], not null, Adam moves weights too, without weight
-  // decay, and learning rates are in units of the parameter's scale; one of scale 0 stays as it is.
+  // each step. With scales [parameter_count], not null, Adam moves weights too, without the
+  // rate term, and learning rates are in units of the parameter's scale; one of scale 0 stays as it
+  // is.
   void fit_steps(const SirenShape& shape, Optimiser& state, const EncodedGrid& grid,
                  const Target& target, const std::vector<Batch>& batches,
                  const float* learning_rates, const float* scales, double* losses);

@@ -63,7 +63,7 @@ class Siren:
         beta2: float,
         epsilon: float,
         momentum: float,
-        weight_decay: float,
+        rate_weight: float,
         encodings: Sequence[NDArray[Any]],
         target: NDArray[Any],
         order: NDArray[Any] | None,

@@ -12,8 +12,8 @@ from tcnn_codec.siren import F32, SirenSpec
 
 BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-8
 MOMENTUM = 0.95
-# Without it weights grow as long as the fit runs, and quantise the worse.
-WEIGHT_DECAY = 0.5
+#: Of a tensor's mean magnitude, added to a column's in the rate term.
+FLOOR = 0.2
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
 
@@ -23,16 +23,18 @@ class OptimiserState:
     """Parameters and moments, each float32 [parameter_count]; changed in place.
 
     mean: Adam's first moment, Muon's momentum. variance: Adam's second moment, unused by Muon.
+    rate_weight: of the rate term on weights, see `shrink`.
     """
 
     params: F32
     mean: F32
     variance: F32
+    rate_weight: float = 0.0
     step: int = 0
 
     @classmethod
-    def start(cls, params: F32) -> OptimiserState:
-        return cls(params.copy(), np.zeros_like(params), np.zeros_like(params))
+    def start(cls, params: F32, rate_weight: float = 0.0) -> OptimiserState:
+        return cls(params.copy(), np.zeros_like(params), np.zeros_like(params), rate_weight)
 
 
 def optimise(spec: SirenSpec, state: OptimiserState, gradient: F32, learning_rate: float) -> None:
@@ -44,8 +46,8 @@ def optimise(spec: SirenSpec, state: OptimiserState, gradient: F32, learning_rat
             mean += (new - mean) * np.float32(1 - MOMENTUM)
             update = orthogonalise((new + (mean - new) * np.float32(MOMENTUM)).reshape(shape))
             scale = max(1.0, shape[0] / shape[1]) ** 0.5
-            decay = np.float32(learning_rate * WEIGHT_DECAY) * params
-            params -= decay + np.float32(learning_rate * scale) * update.ravel()
+            params -= np.float32(learning_rate * scale) * update.ravel()
+            shrink(params.reshape(shape), learning_rate * state.rate_weight)
         else:
             adam_step(state, tensor.place, new, np.float32(1), learning_rate)
     state.step += 1
@@ -56,10 +58,26 @@ def optimise_scaled(
 ) -> None:
     """One step of Adam on every parameter, the learning rate in units of its scale, 0 or more.
 
-    gradient, scales: float32 [parameter_count]. Without weight decay.
+    gradient, scales: float32 [parameter_count]. Without the rate term.
     """
     adam_step(state, slice(0, state.params.size), gradient, scales, learning_rate)
     state.step += 1
+
+
+def shrink(weights: F32, rate: float) -> None:
+    """A proximal step on the rate of a weight matrix, float32 [rows, columns], in place.
+
+    A column's values cost about log2 of their mean magnitude each, once the entropy coder has
+    adapted to it: the rate term is the sum over weights of log(mean |w| in the column + FLOOR *
+    mean |w|). It pulls every weight towards 0, the more the smaller its column is, by `rate` where
+    a column's mean is 1 - FLOOR times the tensor's; none crosses 0.
+    """
+    magnitude = np.abs(weights)
+    columns = magnitude.sum(axis=0)
+    mean = columns.mean()
+    if mean > 0:
+        threshold = np.float32(rate) * mean / (columns + np.float32(FLOOR) * mean)
+        np.copyto(weights, np.copysign(np.maximum(magnitude - threshold, 0), weights))
 
 
 def orthogonalise(matrix: F32) -> F32:

@@ -30,7 +30,6 @@ from tcnn_codec.optimiser import (
     BETA2,
     EPSILON,
     MOMENTUM,
-    WEIGHT_DECAY,
     OptimiserState,
     optimise,
 )
@@ -38,6 +37,7 @@ from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis, initialise
 
 ISAS = ("avx512", "avx2", "scalar")
 SEEDS = range(5)
+RATE_WEIGHT = 0.03
 EXACT = ReferenceBackend(torch.float64)
 REFERENCE = ReferenceBackend()
 by_name = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
@@ -126,7 +126,7 @@ def trajectory(
     order = rng.permutation(np.arange(pixels, dtype=np.uint32))
     starts = tuple((7 * step % pixels, 1) for step in range(STEPS))
     batches = Batches(order, starts, max(1, pixels // 2))
-    state = OptimiserState.start(params)
+    state = OptimiserState.start(params, RATE_WEIGHT)
     rates = np.full(STEPS, 1e-4, np.float32)
     target = case.target(seed)
     losses = backend.fit_steps(case.spec, state, case.grid, target, batches, rates, scales)
@@ -169,7 +169,7 @@ def test_fused_steps_equal_single_steps(native: CpuBackend, case: Case) -> None:
     stride = next(s for s in (3, 5, 7, 1) if s <= pixels and np.gcd(s, pixels) == 1)
     batches = Batches(order, ((5 % pixels, stride), (0, 1)), max(1, pixels // 2))
     rates = np.array([1e-3, 2e-3], np.float32)
-    fused, plain = OptimiserState.start(case.params(0)), OptimiserState.start(case.params(0))
+    fused, plain = (OptimiserState.start(case.params(0), RATE_WEIGHT) for _ in range(2))
     target = case.target(0)
     losses = native.fit_steps(case.spec, fused, case.grid, target, batches, rates)
     for step, rate in enumerate(rates):
@@ -254,7 +254,7 @@ def test_nothing_outside_the_outputs_is_written(trainer: CpuBackend, case: Case)
     found = [view for _, view in arrays]
     batches = ((0, 1), (0, 1)), max(1, grid.pixels // 2)
     order, rates = np.arange(grid.pixels, dtype=np.uint32), np.full(2, 1e-3, np.float32)
-    constants = BETA1, BETA2, EPSILON, MOMENTUM, WEIGHT_DECAY
+    constants = BETA1, BETA2, EPSILON, MOMENTUM, RATE_WEIGHT
     for scales in (None, np.full(spec.parameter_count, 1e-3, np.float32)):
         before = found[0].copy()
         siren.fit_steps(

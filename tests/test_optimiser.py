@@ -10,14 +10,15 @@ from tcnn_codec.optimiser import (
     BETA1,
     BETA2,
     EPSILON,
+    FLOOR,
     MOMENTUM,
     NEWTON_SCHULZ,
     NEWTON_SCHULZ_STEPS,
-    WEIGHT_DECAY,
     OptimiserState,
     adam_step,
     optimise,
     orthogonalise,
+    shrink,
 )
 from tcnn_codec.siren import SirenSpec, initialise
 
@@ -47,7 +48,7 @@ def test_weights_take_the_steps_of_torch_muon() -> None:
     weights = [t for t in spec.tensors if len(t.shape) == 2]
     start = [state.params[t.place].reshape(t.shape).copy() for t in weights]
     params = [torch.nn.Parameter(torch.from_numpy(w.copy())) for w in start]
-    optimiser = torch.optim.Muon(params, lr=1e-2, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+    optimiser = torch.optim.Muon(params, lr=1e-2, momentum=MOMENTUM, weight_decay=0)
     for _ in range(STEPS):
         grad = rng.normal(size=spec.parameter_count).astype(np.float32)
         optimise(spec, state, grad, 1e-2)
@@ -74,3 +75,25 @@ def test_orthogonalise_evens_out_singular_values(shape: tuple[int, int]) -> None
 
 def test_orthogonalise_leaves_zero_alone() -> None:
     assert not orthogonalise(np.zeros((4, 3), np.float32)).any()
+
+
+def test_the_rate_term_lowers_the_rate_and_crosses_no_zero() -> None:
+    start = np.random.default_rng(2).normal(size=(30, 8)).astype(np.float32)
+    start *= np.exp2(-np.arange(8, dtype=np.float32))
+
+    def rate(weights: np.ndarray) -> float:
+        means = np.abs(weights).mean(axis=0)
+        return float(30 * np.log(means + FLOOR * np.abs(start).mean()).sum())
+
+    small, large = start.copy(), start.copy()
+    shrink(small, 1e-6)
+    moved = (start - small) * np.sign(start)
+    # The slope of the rate with respect to every weight, in units of the threshold.
+    slope = np.abs(start).mean() / (np.abs(start).mean(axis=0) + FLOOR * np.abs(start).mean())
+    np.testing.assert_allclose(moved, 1e-6 * np.broadcast_to(slope, start.shape), atol=1e-7)
+    assert rate(small) < rate(start)
+    shrink(large, 0.5)
+    assert ((large == 0) | (np.sign(large) == np.sign(start))).all()
+    assert (large[:, -1] == 0).all()
+    shrink(zero := np.zeros((3, 2), np.float32), 1.0)
+    assert not zero.any()

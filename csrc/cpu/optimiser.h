@@ -65,9 +65,28 @@ INLINE float* orthogonalise(float* x, int rows, int columns, ptrdiff_t stride, f
   return x;
 }
 
+// A proximal step on rate_weight * sum over columns of log(mean |w| + 0.2 * mean |w| of all), times
+// `rate`: every weight goes towards 0, in small columns faster, and stops there. sums holds
+// `columns` floats.
+INLINE void shrink(float* params, int rows, int columns, float rate, float* sums) {
+  for (int c = 0; c < columns; ++c) sums[c] = 0;
+  for (int r = 0; r < rows; ++r)
+    for (int c = 0; c < columns; ++c) sums[c] += fabsf(params[r * columns + c]);
+  float all = 0;
+  for (int c = 0; c < columns; ++c) all += sums[c];
+  const float mean = all / float(columns);
+  // In units of `rows` weights, so that the means are sums.
+  for (int c = 0; c < columns; ++c) sums[c] = mean > 0 ? rate * mean / (sums[c] + 0.2f * mean) : 0;
+  for (int r = 0; r < rows; ++r)
+    for (int c = 0; c < columns; ++c) {
+      float& weight = params[r * columns + c];
+      weight = copysignf(fmaxf(fabsf(weight) - sums[c], 0.0f), weight);
+    }
+}
+
 // Muon with Nesterov momentum on the weight matrix [rows, columns] that begins at parameter
 // `first`: the update is the momentum's nearest orthogonal matrix, times sqrt(rows / columns)
-// where that is above 1. scratch holds muon_scratch floats.
+// where that is above 1; then the rate term. scratch holds muon_scratch floats.
 INLINE void muon_step(const Optimiser& state, const float* gradient, float learning_rate,
                       int64_t first, int rows, int columns, float* scratch) {
   float* momentum = state.mean + first;
@@ -87,13 +106,11 @@ INLINE void muon_step(const Optimiser& state, const float* gradient, float learn
       scratch[r * row_step + c * column_step] = gradient[i] + (momentum[i] - gradient[i]) * keep;
     }
   const float* update = orthogonalise(scratch, tall, narrow, stride, scratch + tall * stride);
-  const float decay = learning_rate * state.weight_decay;
   const float rate = learning_rate * (wide ? 1.0f : sqrtf(float(rows) / float(columns)));
   for (int r = 0; r < rows; ++r)
-    for (int c = 0; c < columns; ++c) {
-      float& weight = params[r * columns + c];
-      weight -= decay * weight + rate * update[r * row_step + c * column_step];
-    }
+    for (int c = 0; c < columns; ++c)
+      params[r * columns + c] -= rate * update[r * row_step + c * column_step];
+  shrink(params, rows, columns, learning_rate * state.rate_weight, scratch);
 }
 
 }  // namespace

@@ -78,8 +78,8 @@ class Backend(Protocol):
     ) -> F64:
         """One step of the optimiser per batch; the losses before each, float64 [steps].
 
-        With scales, float32 [parameter_count], 0 or more, Adam moves weights too, without weight
-        decay, and learning rates are in units of the parameter's scale; one of scale 0 stays
+        With scales, float32 [parameter_count], 0 or more, Adam moves weights too, without the
+        rate term, and learning rates are in units of the parameter's scale; one of scale 0 stays
         exactly as it is.
         """
 

@@ -9,7 +9,7 @@ import numpy as np
 from tcnn_codec.backends.base import F64, U8, U32, Batches, Target
 from tcnn_codec.config import MAX_THREADS, check_precision
 from tcnn_codec.errors import BackendUnavailable, CodecError
-from tcnn_codec.optimiser import BETA1, BETA2, EPSILON, MOMENTUM, WEIGHT_DECAY, OptimiserState
+from tcnn_codec.optimiser import BETA1, BETA2, EPSILON, MOMENTUM, OptimiserState
 from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis
 
 try:
@@ -122,7 +122,7 @@ class CpuBackend:
             BETA2,
             EPSILON,
             MOMENTUM,
-            WEIGHT_DECAY,
+            state.rate_weight,
             _encodings(spec, grid),
             target,
             batches.order,
