@@ -34,7 +34,7 @@ DEEP_LAYERS, SHALLOW_LAYERS, DEEP_WIDTH = 5, 2, 6
 #: One of so many steps is of rounding.
 ROUNDING_SHARE = 8
 #: A trial fit takes one of so many steps, but no fewer than these.
-PILOT_SHARE, LEAST_PILOT = 8, 300
+PILOT_SHARE, LEAST_PILOT = 8, 1000
 #: What rounding a network costs after training has made up for it, of what it costs at once.
 REMAINING_COST = 0.35
 #: Called with (chunk, chunks, step, steps, PSNR in dB).

@@ -6,7 +6,7 @@ Knows no stage: fitting and coding are handed in.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -21,12 +21,14 @@ LEAST_FILL, FILL = 0.97, 0.99
 MOST_ABOVE, ABOVE = 0.1, 0.04
 #: Where PSNR at USUAL_BITS should lie above the target; beyond, another width needs fewer bytes.
 LEAST_SPARE, SPARE, MOST_SPARE = -0.15, 0.2, 0.6
+#: dB by which a pilot may miss; a full fit tells more than another one.
+NEAR = 0.25
 # First guesses, from photographs: coded bits of a weight at USUAL_BITS and bytes besides, dB per
 # doubling of the parameters, and dB per bit.
-CODED_BITS, HEADERS = 4.35, 75
+CODED_BITS, HEADERS = 4.0, 75
 DB_PER_DOUBLING, DB_PER_BIT = 1.6, 0.5
-#: dB that all steps bring over a pilot's, at the very most.
-MOST_PILOT_GAIN = 3.0
+#: dB that all steps bring over a pilot's, usually and at the very most.
+PILOT_GAIN, MOST_PILOT_GAIN = 0.45, 3.0
 PSNR_OF_EXACT = 200.0
 FIRST_WIDTH = 32
 MOST_PILOTS, MOST_FITS, MOST_CODINGS = 5, 6, 12
@@ -63,7 +65,7 @@ class Networks(Generic[C]):
     """What a search chooses from.
 
     parameters: of the source's networks together, by width. fit: with all steps. pilot: PSNR in
-    dB of a far shorter fit, which a full fit at USUAL_BITS is about to reach.
+    dB of a shorter fit, which a full fit at USUAL_BITS exceeds by about PILOT_GAIN.
     """
 
     parameters: Callable[[int], int]
@@ -91,8 +93,9 @@ def reach_size(most: int, networks: Networks[C]) -> C:
         tried.add(width)
         fitted = networks.fit(width)
         slope = networks.parameters(width) / 8
-        rough = _search(fitted.rough_size, float, window, [], USUAL_BITS, slope)
-        codings = _search(fitted.code, _size, window, [], rough[-1][0], slope)
+        first = USUAL_BITS, fitted.rough_size(USUAL_BITS)
+        bits, _ = _search(fitted.rough_size, float, window, first, slope)[-1]
+        codings = _search(fitted.code, _size, window, (bits, fitted.code(bits)), slope)
         found += [coded for _, coded in codings]
         if found[-1].size in window:
             return found[-1]
@@ -108,19 +111,19 @@ def reach_quality(least: float, networks: Networks[C]) -> C:
     curve = _Curve(networks)
     width = FIRST_WIDTH
     while width not in curve.widths and len(curve.widths) < MOST_PILOTS:
-        curve.add(width, networks.pilot(width))
+        curve.add(width, expected := networks.pilot(width) + PILOT_GAIN)
         width = curve.width_for(least + SPARE)
+        if abs(expected - least - SPARE) < NEAR:
+            break
     most = max(quality for _, quality in curve.points)
     if width == MAX_WIDTH and most < least - MOST_PILOT_GAIN:
         raise _unreachable(f"{least:g} dB", f"about {most:.1f} dB")
-    curve = _Curve(networks, slope=curve.slope)
+    curve = _Curve(networks)
     found: list[C] = []
 
     def adjust(fitted: Fitted[C], usual: C) -> bool:
         """Whether steps that reach the target were found; then it is the last coding."""
-        start = USUAL_BITS + (window.aim - _quality(usual)) / DB_PER_BIT
-        known = [(USUAL_BITS, usual)]
-        codings = _search(fitted.code, _quality, window, known, start, DB_PER_BIT)
+        codings = _search(fitted.code, _quality, window, (USUAL_BITS, usual), DB_PER_BIT)
         found.extend(coded for _, coded in codings)
         return _quality(found[-1]) in window
 
@@ -167,26 +170,24 @@ def _search(
     code: Callable[[float], T],
     value: Callable[[T], float],
     window: _Window,
-    known: Sequence[tuple[float, T]],
-    bits: float,
+    first: tuple[float, T],
     slope: float,
 ) -> list[tuple[float, T]]:
-    """Codings by bits; the last is in the window, or the search ended without one.
+    """Codings by bits, `first` among them; the last is in the window, or there is none.
 
-    value: grows with bits, but for noise. bits, slope: where to begin, and how much one bit adds
-    as long as nothing better is known.
+    value: grows with bits, but for noise. slope: what one bit adds, as long as nothing better is
+    known.
     """
-    tried = list(known)
+    tried = [first]
     low, high = (LEAST_BITS, -math.inf), (MOST_BITS, math.inf)
-    while True:
-        for at, coded in tried[-1:]:
-            result = value(coded)
-            if result in window:
-                return tried
-            low, high = ((at, result), high) if result < window.least else (low, (at, result))
-            if math.isfinite(low[1]) and math.isfinite(high[1]):
-                slope = (high[1] - low[1]) / (high[0] - low[0])
-            bits = at + (window.aim - result) / slope
+    while len(tried) < MOST_CODINGS:
+        at, result = tried[-1][0], value(tried[-1][1])
+        if result in window:
+            break
+        low, high = ((at, result), high) if result < window.least else (low, (at, result))
+        if math.isfinite(low[1]) and math.isfinite(high[1]):
+            slope = (high[1] - low[1]) / (high[0] - low[0])
+        bits = at + (window.aim - result) / slope
         # Not too near to either end of the bracket, whose values are noisy.
         margin = 0.1 * (high[0] - low[0])
         if math.isfinite(low[1]):
@@ -194,17 +195,18 @@ def _search(
         if math.isfinite(high[1]):
             bits = min(bits, high[0] - margin)
         bits = min(MOST_BITS, max(LEAST_BITS, bits))
-        if any(at == bits for at, _ in tried) or len(tried) == MOST_CODINGS:
-            return tried
+        if any(bits == known for known, _ in tried):
+            break
         tried.append((bits, code(bits)))
+    return tried
 
 
 class _Curve:
     """PSNR over the logarithm of the parameters, through the points seen so far."""
 
-    def __init__(self, networks: Networks[C], slope: float = DB_PER_DOUBLING) -> None:
+    def __init__(self, networks: Networks[C]) -> None:
         self._networks = networks
-        self.slope = slope
+        self.slope = DB_PER_DOUBLING
         self.widths: list[int] = []
         self.points: list[tuple[float, float]] = []
 
