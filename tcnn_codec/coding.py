@@ -9,9 +9,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tcnn_codec.backends.base import U8, U32, Backend
 from tcnn_codec.chunks import Chunk, cut
 from tcnn_codec.config import EncodeConfig
@@ -23,6 +20,7 @@ from tcnn_codec.metrics import mean_psnr, psnr
 from tcnn_codec.quantise import QuantisedTensor, canonical, dequantise, quantise
 from tcnn_codec.rate import Networks
 from tcnn_codec.refine import balance_steps, round_gradually
+from tcnn_codec.schedule import Progress as StepProgress
 from tcnn_codec.schedule import shuffle
 from tcnn_codec.siren import F32, Grid, SirenSpec
 
@@ -39,6 +37,7 @@ PILOT_SHARE, LEAST_PILOT = 8, 1000
 REMAINING_COST = 0.35
 #: Called with (chunk, chunks, step, steps, PSNR in dB).
 Progress = Callable[[int, int, int, int, float], None]
+Tensors = tuple[QuantisedTensor, ...]
 
 
 @dataclass(frozen=True)
@@ -55,13 +54,73 @@ class Coded:
 
 
 @dataclass(frozen=True)
-class _Item:
-    """A chunk with its number, and its pixels as training takes them."""
+class Item:
+    """A chunk with its number, and its pixels as training takes them.
+
+    target: uint8 [pixels, channels]. order: a shuffle of the pixels' indices.
+    """
 
     index: int
     chunk: Chunk
     target: U8
     order: U32
+
+
+@dataclass(frozen=True)
+class ChunkCoder:
+    """The stages from pixels to integers, for chunks that have networks of one shape."""
+
+    backend: Backend
+    config: EncodeConfig
+    spec: SirenSpec
+
+    def fit(self, item: Item, steps: int, progress: StepProgress | None) -> F32:
+        """Parameters before quantisation, after all of these steps but those of rounding."""
+        return fit(
+            self.backend,
+            self.spec,
+            item.chunk.grid,
+            item.target,
+            item.order,
+            steps=steps - steps // ROUNDING_SHARE,
+            seed=self.config.seed + item.index,
+            progress=progress,
+        )
+
+    def round_at_once(self, grid: Grid, params: F32, bits: float) -> Tensors:
+        """Steps of `bits` bits a weight on average, or by lambda_; every weight to the nearest."""
+        cost = None
+        if self.config.lambda_ is not None:
+            # D grows by 2 ln(2) D a bit that a step loses, R falls by 1 / pixels a parameter.
+            slope = 2 * math.log(2) * REMAINING_COST * 127.5**2 * grid.pixels
+            cost = self.config.lambda_ / slope
+        tensors = quantise(self.spec, params, bits)
+        tensors = balance_steps(self.backend, self.spec, params, grid, tensors, cost)
+        return canonical(self.spec, tensors)
+
+    def round(self, item: Item, params: F32, bits: float, progress: StepProgress | None) -> Tensors:
+        """The same steps, rounded part by part in the last of the configuration's steps."""
+        grid, steps = item.chunk.grid, self.config.fit_steps // ROUNDING_SHARE
+        tensors = self.round_at_once(grid, params, bits)
+        if steps:
+            tensors = round_gradually(
+                self.backend,
+                self.spec,
+                params,
+                grid,
+                item.target,
+                item.order,
+                tensors,
+                steps=steps,
+                seed=self.config.seed + item.index,
+                progress=progress,
+            )
+        return canonical(self.spec, tensors)
+
+    def qualities(self, item: Item, params: F32) -> list[float]:
+        """PSNR in dB of each frame as a decoder outputs it."""
+        decoded = self.backend.render(self.spec, params, item.chunk.grid)
+        return [psnr(a, b) for a, b in zip(item.chunk.pixels, decoded, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -76,30 +135,77 @@ class SourceCoder:
 
     def check(self) -> None:
         """Raises CodecError for a source that no file can hold, before any fitting."""
-        self._info(self._spec())
+        self._first_info(choose_spec(self.source, self.config))
 
     def fit_and_code(self) -> Coded:
         """The file at the width and bits of the configuration."""
-        spec, bits = self._spec(), self.config.bits or USUAL_BITS
-        return self._code(spec, lambda item: self._fit(spec, item, self.config.fit_steps), bits)
+        coder, steps = self._chunk_coder(), self.config.fit_steps
+        bits = self.config.bits or USUAL_BITS
+        return self.code(
+            coder, lambda item: coder.fit(item, steps, self._report(item, 0, steps)), bits
+        )
 
     def networks(self) -> Networks[Coded]:
         """What rate control chooses from."""
-        return Networks(
-            parameters=lambda width: self._chunk_count * self._spec(width).parameter_count,
-            fit=self._fit_all,
-            pilot=self._pilot,
-        )
+        return Networks(parameters=self._parameters, fit=self._fit, pilot=self._pilot)
+
+    def code(self, coder: ChunkCoder, params_of: Callable[[Item], F32], bits: float) -> Coded:
+        """The file, from every chunk's parameters before quantisation."""
+        payloads: list[bytes] = []
+        qualities: list[float] = []
+        timestamps: list[int] = []
+        steps = self.config.fit_steps
+        for item in self._items(timestamps):
+            report = self._report(item, steps - steps // ROUNDING_SHARE, steps)
+            tensors = coder.round(item, params_of(item), bits, report)
+            payloads.append(encode_tensors(coder.spec, tensors))
+            qualities += coder.qualities(item, dequantise(coder.spec, tensors))
+        info = self._info(coder.spec, timestamps)
+        return Coded(write_stream(info, payloads), info, mean_psnr(qualities))
+
+    def _fit(self, width: int) -> FittedSource:
+        coder, steps = self._chunk_coder(width), self.config.fit_steps
+        timestamps: list[int] = []
+        params = [
+            coder.fit(item, steps, self._report(item, 0, steps)) for item in self._items(timestamps)
+        ]
+        return FittedSource(self, coder, self._info(coder.spec, timestamps), tuple(params))
+
+    def _pilot(self, width: int) -> float:
+        """PSNR in dB after a short fit, before quantisation."""
+        coder, steps = self._chunk_coder(width), self.config.fit_steps
+        steps = min(steps, max(LEAST_PILOT, steps // PILOT_SHARE))
+        qualities: list[float] = []
+        for item in self._items([]):
+            params = coder.fit(item, steps, self._report(item, 0, steps))
+            qualities += coder.qualities(item, params)
+        return mean_psnr(qualities)
+
+    def _chunk_coder(self, width: int | None = None) -> ChunkCoder:
+        return ChunkCoder(self.backend, self.config, choose_spec(self.source, self.config, width))
+
+    def _parameters(self, width: int) -> int:
+        """Of all chunks' networks."""
+        return self._chunk_count * choose_spec(self.source, self.config, width).parameter_count
 
     @property
     def _chunk_count(self) -> int:
         return -(-self.source.frame_count // self.chunk_frames)
 
-    def _spec(self, width: int | None = None) -> SirenSpec:
-        return choose_spec(self.source, self.config, width)
+    def _items(self, timestamps: list[int]) -> Iterator[Item]:
+        """Every chunk; timestamps: takes those of all frames read."""
 
-    def _info(self, spec: SirenSpec) -> StreamInfo:
-        """As for a source of one frame."""
+        def pixels() -> Iterator[U8]:
+            for frame in self.source.frames():
+                timestamps.append(frame.pts)
+                yield frame.pixels
+
+        for index, chunk in enumerate(cut(pixels(), self.chunk_frames)):
+            target = chunk.pixels.reshape(-1, self.source.channels)
+            yield Item(index, chunk, target, shuffle(len(target), self.config.seed + index))
+
+    def _first_info(self, spec: SirenSpec) -> StreamInfo:
+        """As if there were one frame."""
         return StreamInfo(
             kind=self.source.kind,
             height=self.source.height,
@@ -110,136 +216,40 @@ class SourceCoder:
             frame_rate=self.source.frame_rate,
         )
 
-    def _items(self, timestamps: list[int]) -> Iterator[_Item]:
-        """Every chunk; timestamps: takes those of all frames read."""
-
-        def pixels() -> Iterator[NDArray[np.uint8]]:
-            for frame in self.source.frames():
-                timestamps.append(frame.pts)
-                yield frame.pixels
-
-        for index, chunk in enumerate(cut(pixels(), self.chunk_frames)):
-            target = chunk.pixels.reshape(-1, self.source.channels)
-            yield _Item(index, chunk, target, shuffle(len(target), self.config.seed + index))
-
-    def _code(self, spec: SirenSpec, params_of: Callable[[_Item], F32], bits: float) -> Coded:
-        payloads: list[bytes] = []
-        qualities: list[float] = []
-        timestamps: list[int] = []
-        for item in self._items(timestamps):
-            tensors = self._round(spec, item, params_of(item), bits)
-            payloads.append(encode_tensors(spec, tensors))
-            decoded = self.backend.render(spec, dequantise(spec, tensors), item.chunk.grid)
-            qualities += [psnr(a, b) for a, b in zip(item.chunk.pixels, decoded, strict=True)]
-        stream, info = self._file(spec, payloads, timestamps)
-        return Coded(stream, info, mean_psnr(qualities))
-
-    def _file(
-        self, spec: SirenSpec, payloads: list[bytes], timestamps: list[int]
-    ) -> tuple[bytes, StreamInfo]:
-        info = replace(
-            self._info(spec),
+    def _info(self, spec: SirenSpec, timestamps: list[int]) -> StreamInfo:
+        return replace(
+            self._first_info(spec),
             frames=self.source.frame_count,
             chunk_frames=self.chunk_frames,
             timestamps=tuple(timestamps),
         )
-        return write_stream(info, payloads), info
 
-    def _fit(self, spec: SirenSpec, item: _Item, steps: int) -> F32:
-        """Parameters before quantisation, after all of these steps but those of rounding."""
-        return fit(
-            self.backend,
-            spec,
-            item.chunk.grid,
-            item.target,
-            item.order,
-            steps=steps - steps // ROUNDING_SHARE,
-            seed=self.config.seed + item.index,
-            progress=self._report(item.index, 0, steps),
-        )
-
-    def _quantise(
-        self, spec: SirenSpec, grid: Grid, params: F32, bits: float
-    ) -> tuple[QuantisedTensor, ...]:
-        """Rounded at once."""
-        cost = None
-        if self.config.lambda_ is not None:
-            # D grows by 2 ln(2) D a bit that a step loses, R falls by 1 / pixels a parameter.
-            slope = 2 * math.log(2) * REMAINING_COST * 127.5**2 * grid.pixels
-            cost = self.config.lambda_ / slope
-        tensors = quantise(spec, params, bits)
-        return balance_steps(self.backend, spec, params, grid, tensors, cost)
-
-    def _round(
-        self, spec: SirenSpec, item: _Item, params: F32, bits: float
-    ) -> tuple[QuantisedTensor, ...]:
-        """Rounded part by part, and put in the order that codes best."""
-        grid, steps = item.chunk.grid, self.config.fit_steps
-        tensors = self._quantise(spec, grid, params, bits)
-        if rounding_steps := steps // ROUNDING_SHARE:
-            tensors = round_gradually(
-                self.backend,
-                spec,
-                params,
-                grid,
-                item.target,
-                item.order,
-                tensors,
-                steps=rounding_steps,
-                seed=self.config.seed + item.index,
-                progress=self._report(item.index, steps - rounding_steps, steps),
-            )
-        return canonical(spec, tensors)
-
-    def _report(self, index: int, before: int, steps: int) -> Callable[[int, float], None] | None:
-        progress = self.progress
+    def _report(self, item: Item, before: int, steps: int) -> StepProgress | None:
+        progress, index, count = self.progress, item.index, self._chunk_count
         if progress is None:
             return None
-        return lambda step, psnr_db: progress(
-            index, self._chunk_count, before + step, steps, psnr_db
-        )
-
-    def _fit_all(self, width: int) -> FittedSource:
-        spec = self._spec(width)
-        timestamps: list[int] = []
-        params = [self._fit(spec, item, self.config.fit_steps) for item in self._items(timestamps)]
-        return FittedSource(self, spec, tuple(params), tuple(timestamps))
-
-    def _pilot(self, width: int) -> float:
-        """PSNR in dB after a short fit, before quantisation."""
-        spec = self._spec(width)
-        steps = self.config.fit_steps
-        steps = min(steps, max(LEAST_PILOT, steps // PILOT_SHARE))
-        qualities: list[float] = []
-        for item in self._items([]):
-            params = self._fit(spec, item, steps)
-            decoded = self.backend.render(spec, params, item.chunk.grid)
-            qualities += [psnr(a, b) for a, b in zip(item.chunk.pixels, decoded, strict=True)]
-        return mean_psnr(qualities)
+        return lambda step, psnr_db: progress(index, count, before + step, steps, psnr_db)
 
 
 @dataclass(frozen=True)
 class FittedSource:
-    """The parameters of every chunk before quantisation; see rate.Fitted."""
+    """Every chunk's parameters before quantisation; what rate.Fitted asks for."""
 
-    coder: SourceCoder
-    spec: SirenSpec
+    source_coder: SourceCoder
+    chunk_coder: ChunkCoder
+    info: StreamInfo
     params: tuple[F32, ...]
-    timestamps: tuple[int, ...]
 
     def code(self, bits: float) -> Coded:
-        return self.coder._code(self.spec, lambda item: self.params[item.index], bits)
+        return self.source_coder.code(self.chunk_coder, lambda item: self.params[item.index], bits)
 
     def rough_size(self, bits: float) -> int:
-        payloads = []
-        for index, params in enumerate(self.params):
-            frames = min(
-                self.coder.chunk_frames, len(self.timestamps) - index * self.coder.chunk_frames
-            )
-            grid = Grid(self.coder.source.width, self.coder.source.height, frames)
-            tensors = self.coder._quantise(self.spec, grid, params, bits)
-            payloads.append(encode_tensors(self.spec, canonical(self.spec, tensors)))
-        return len(self.coder._file(self.spec, payloads, list(self.timestamps))[0])
+        rounded = (
+            self.chunk_coder.round_at_once(self.info.grid(index), params, bits)
+            for index, params in enumerate(self.params)
+        )
+        payloads = [encode_tensors(self.chunk_coder.spec, tensors) for tensors in rounded]
+        return len(write_stream(self.info, payloads))
 
 
 def choose_spec(source: Source, config: EncodeConfig, width: int | None = None) -> SirenSpec:
