@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from coders import CODERS, Coder, Tensors, sorted_cheapest
-from common import Table, machine
+from common import Table, commit, machine
 from rounding import (
     I32,
     TRAVEL_ROUNDED,
@@ -240,7 +240,7 @@ def main() -> None:
     config = EncodeConfig(preset=options.preset, steps=options.steps, threads=options.threads)
     if config.fit_steps < ROUNDING_SHARE:
         parser.error(f"--steps is {options.steps}; rounding needs {ROUNDING_SHARE} or more")
-    settings = {"steps": config.fit_steps, "seed": config.seed}
+    settings = {"steps": config.fit_steps, "seed": config.seed, "commit": commit()}
     found: dict[str, Any] = {"environment": machine(), "settings": settings, "measured": []}
     if options.json and options.json.exists():
         known = json.loads(options.json.read_text())

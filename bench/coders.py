@@ -3,9 +3,9 @@
 python bench/coders.py FILE.tcnn … [--nncodec PYTHON] [--json FILE]
 
 Takes the networks of .tcnn files, and sums over them. --nncodec names an interpreter that has the
-package nncodec (Fraunhofer's NNC, DeepCABAC), since it wants a numpy of its own: the same integers
-are coded there without loss, with its parameters optimised, as one bitstream per network, headers
-included; so are ours.
+package nncodec (Fraunhofer's NNC, DeepCABAC), since it wants a numpy of its own: the same integers,
+neurons sorted, are coded there without loss, with its parameters optimised and names of one letter,
+as one bitstream per network. Ours are the payloads, headers of tensors included.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ def networks(paths: Sequence[Path]) -> list[tuple[SirenSpec, Tensors]]:
             info = read_header(stream)
             for index in range(info.chunk_count):
                 payload = read_chunk(stream, info, index)
-                found.append((info.spec, decode_tensors(info.spec, payload, info.version)))
+                tensors = decode_tensors(info.spec, payload, info.version)
+                found.append((info.spec, canonical(info.spec, tensors)))
     return found
 
 
@@ -129,7 +130,7 @@ def nncodec_sizes(python: str, subjects: Sequence[tuple[SirenSpec, Tensors]]) ->
             np.savez(
                 names[-1],
                 **{
-                    f"{i:02}_{place.name}": tensor.values.reshape(place.shape)
+                    chr(ord("a") + i): tensor.values.reshape(place.shape)
                     for i, (place, tensor) in enumerate(named)
                 },
             )

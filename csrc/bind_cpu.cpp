@@ -149,7 +149,7 @@ double loss_and_grad(Siren& siren, const SirenShape& shape, const py::buffer& pa
 
 void fit_steps(Siren& siren, const SirenShape& shape, const py::buffer& params,
                const py::buffer& mean, const py::buffer& variance, int64_t step, float beta1,
-               float beta2, float epsilon, float momentum, float rate_weight,
+               float beta2, float epsilon, float momentum, float rate_weight, float rate_floor,
                const std::vector<py::buffer>& encodings, const py::buffer& target,
                const std::optional<py::buffer>& pixel_order,
                const std::vector<std::pair<int64_t, int64_t>>& starts_and_strides, int64_t count,
@@ -165,7 +165,8 @@ void fit_steps(Siren& siren, const SirenShape& shape, const py::buffer& params,
                   beta2,
                   epsilon,
                   momentum,
-                  rate_weight};
+                  rate_weight,
+                  rate_floor};
   const Target wanted = make_target(shape, grid, target);
   const Order order(grid, pixel_order);
   std::vector<Batch> batches;
@@ -257,9 +258,9 @@ PYBIND11_MODULE(_cpu, module) {
       .def(
           "fit_steps", &fit_steps, py::arg("shape"), py::arg("params"), py::arg("mean"),
           py::arg("variance"), py::arg("step"), py::arg("beta1"), py::arg("beta2"),
-          py::arg("epsilon"), py::arg("momentum"), py::arg("rate_weight"), py::arg("encodings"),
-          py::arg("target"), py::arg("order"), py::arg("starts_and_strides"), py::arg("count"),
-          py::arg("learning_rates"), py::arg("scales"), py::arg("losses"),
+          py::arg("epsilon"), py::arg("momentum"), py::arg("rate_weight"), py::arg("rate_floor"),
+          py::arg("encodings"), py::arg("target"), py::arg("order"), py::arg("starts_and_strides"),
+          py::arg("count"), py::arg("learning_rates"), py::arg("scales"), py::arg("losses"),
           "One step of the optimiser per (start, stride): the batch order[(start + stride * i) % "
           "size] for "
           "i < count. Changes params, mean and variance; fills losses, float64 [steps]. With "

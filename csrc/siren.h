@@ -60,6 +60,7 @@ struct Optimiser {
   float beta1, beta2, epsilon;  // Adam's
   float momentum;               // Muon's
   float rate_weight;            // of the rate term on weights, per unit of learning rate
+  float rate_floor;             // of a tensor's mean magnitude, added to a column's
 };
 
 // Instruction sets this build and this machine both have, best first.

@@ -28,7 +28,8 @@ def encode(array: NDArray[np.uint8], *, frame_rate: float = 25, **options: Any) 
 
     array: uint8, an image [height, width] or [height, width, 1|3|4], or a video
     [frames, height, width, 1|3|4] at frame_rate frames per second. options: those of
-    `EncodeConfig`, named as on the command line (width, preset, steps, bits, seed, threads …).
+    `EncodeConfig`, named as on the command line (width, bytes, bpp, psnr, preset, steps, bits,
+    seed, threads …), --lambda as lambda_.
     Raises CodecError for a value that is not allowed.
     """
     from tcnn_codec.config import make_config

@@ -64,6 +64,7 @@ class Siren:
         epsilon: float,
         momentum: float,
         rate_weight: float,
+        rate_floor: float,
         encodings: Sequence[NDArray[Any]],
         target: NDArray[Any],
         order: NDArray[Any] | None,

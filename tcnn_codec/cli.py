@@ -89,7 +89,7 @@ def _add_encode(commands: Any) -> None:
         ),
         (
             "hidden-layers",
-            f"sine layers after the input layer, 0 to {MAX_HIDDEN_LAYERS} (3; 5 under a target)",
+            f"sine layers after the input layer, 0 to {MAX_HIDDEN_LAYERS} (default 3; by target)",
         ),
         ("frequencies", f"encoding octaves per axis, 0 to {MAX_FREQUENCIES} (default: by size)"),
         ("steps", "optimiser steps, instead of the preset's"),
@@ -110,7 +110,7 @@ def _add_encode(commands: Any) -> None:
         ("psnr", "PSNR in dB at least, and at most 0.1 dB more; chooses width and bits"),
         (
             "lambda",
-            "steps that minimise squared error + lambda x bits per pixel, instead of --bits",
+            "instead of --bits: step sizes for least squared error + lambda x bits per pixel",
         ),
     )
     for name, text in fractions:

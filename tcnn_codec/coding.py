@@ -13,19 +13,19 @@ from tcnn_codec.backends.base import U8, U32, Backend
 from tcnn_codec.chunks import Chunk, cut
 from tcnn_codec.config import EncodeConfig
 from tcnn_codec.container import StreamInfo, write_stream
-from tcnn_codec.entropy import encode_tensors
+from tcnn_codec.entropy import LEAST_TENSOR_BYTES, encode_tensors
 from tcnn_codec.fit import fit
 from tcnn_codec.io import Source
 from tcnn_codec.metrics import mean_psnr, psnr
 from tcnn_codec.quantise import QuantisedTensor, canonical, dequantise, quantise
-from tcnn_codec.rate import Networks
+from tcnn_codec.rate import USUAL_BITS, Networks
 from tcnn_codec.refine import balance_steps, round_gradually
 from tcnn_codec.schedule import Progress as StepProgress
 from tcnn_codec.schedule import shuffle
 from tcnn_codec.siren import F32, Grid, SirenSpec
 
 LOW_RESOLUTION = 256
-USUAL_WIDTH, USUAL_LAYERS, USUAL_BITS = 32, 3, 6
+USUAL_WIDTH, USUAL_LAYERS = 32, 3
 #: Where width is chosen for a target: at equal rate deeper and narrower is 0.1 to 0.2 dB better,
 #: but networks narrower than DEEP_WIDTH do not learn when they are deep.
 DEEP_LAYERS, SHALLOW_LAYERS, DEEP_WIDTH = 5, 2, 6
@@ -33,7 +33,8 @@ DEEP_LAYERS, SHALLOW_LAYERS, DEEP_WIDTH = 5, 2, 6
 ROUNDING_SHARE = 8
 #: A trial fit takes one of so many steps, but no fewer than these.
 PILOT_SHARE, LEAST_PILOT = 8, 1000
-#: What rounding a network costs after training has made up for it, of what it costs at once.
+#: What rounding a network costs after training has made up for it, of what it costs at once; on
+#: Kodak images at 6 bit.
 REMAINING_COST = 0.35
 #: Called with (chunk, chunks, step, steps, PSNR in dB).
 Progress = Callable[[int, int, int, int, float], None]
@@ -57,13 +58,15 @@ class Coded:
 class Item:
     """A chunk with its number, and its pixels as training takes them.
 
-    target: uint8 [pixels, channels]. order: a shuffle of the pixels' indices.
+    target: uint8 [pixels, channels]. order: a shuffle of the pixels' indices. timestamps: of the
+    chunk's frames.
     """
 
     index: int
     chunk: Chunk
     target: U8
     order: U32
+    timestamps: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,13 @@ class SourceCoder:
 
     def networks(self) -> Networks[Coded]:
         """What rate control chooses from."""
-        return Networks(parameters=self._parameters, fit=self._fit, pilot=self._pilot)
+        worthwhile = self._pilot_steps < self.config.fit_steps
+        return Networks(
+            parameters=self._parameters,
+            fit=self._fit,
+            pilot=self._pilot if worthwhile else None,
+            least_size=self._least_size,
+        )
 
     def code(self, coder: ChunkCoder, params_of: Callable[[Item], F32], bits: float) -> Coded:
         """The file, from every chunk's parameters before quantisation."""
@@ -155,31 +164,39 @@ class SourceCoder:
         qualities: list[float] = []
         timestamps: list[int] = []
         steps = self.config.fit_steps
-        for item in self._items(timestamps):
+        for item in self._items():
             report = self._report(item, steps - steps // ROUNDING_SHARE, steps)
             tensors = coder.round(item, params_of(item), bits, report)
             payloads.append(encode_tensors(coder.spec, tensors))
             qualities += coder.qualities(item, dequantise(coder.spec, tensors))
+            timestamps += item.timestamps
+            del item  # before the next chunk is read
         info = self._info(coder.spec, timestamps)
         return Coded(write_stream(info, payloads), info, mean_psnr(qualities))
 
     def _fit(self, width: int) -> FittedSource:
         coder, steps = self._chunk_coder(width), self.config.fit_steps
+        params: list[F32] = []
         timestamps: list[int] = []
-        params = [
-            coder.fit(item, steps, self._report(item, 0, steps)) for item in self._items(timestamps)
-        ]
+        for item in self._items():
+            params.append(coder.fit(item, steps, self._report(item, 0, steps)))
+            timestamps += item.timestamps
+            del item
         return FittedSource(self, coder, self._info(coder.spec, timestamps), tuple(params))
 
     def _pilot(self, width: int) -> float:
         """PSNR in dB after a short fit, before quantisation."""
-        coder, steps = self._chunk_coder(width), self.config.fit_steps
-        steps = min(steps, max(LEAST_PILOT, steps // PILOT_SHARE))
+        coder, steps = self._chunk_coder(width), self._pilot_steps
         qualities: list[float] = []
-        for item in self._items([]):
-            params = coder.fit(item, steps, self._report(item, 0, steps))
-            qualities += coder.qualities(item, params)
+        for item in self._items():
+            report = self._report(item, 0, steps - steps // ROUNDING_SHARE)
+            qualities += coder.qualities(item, coder.fit(item, steps, report))
+            del item
         return mean_psnr(qualities)
+
+    @property
+    def _pilot_steps(self) -> int:
+        return max(LEAST_PILOT, self.config.fit_steps // PILOT_SHARE)
 
     def _chunk_coder(self, width: int | None = None) -> ChunkCoder:
         return ChunkCoder(self.backend, self.config, choose_spec(self.source, self.config, width))
@@ -192,8 +209,15 @@ class SourceCoder:
     def _chunk_count(self) -> int:
         return -(-self.source.frame_count // self.chunk_frames)
 
-    def _items(self, timestamps: list[int]) -> Iterator[Item]:
-        """Every chunk; timestamps: takes those of all frames read."""
+    @property
+    def _least_size(self) -> int:
+        """Bytes of a file of empty tensors."""
+        spec = choose_spec(self.source, self.config, 1)
+        header = len(write_stream(self._first_info(spec), [b""]))
+        return header + self._chunk_count * LEAST_TENSOR_BYTES * len(spec.tensors)
+
+    def _items(self) -> Iterator[Item]:
+        timestamps: list[int] = []
 
         def pixels() -> Iterator[U8]:
             for frame in self.source.frames():
@@ -202,7 +226,10 @@ class SourceCoder:
 
         for index, chunk in enumerate(cut(pixels(), self.chunk_frames)):
             target = chunk.pixels.reshape(-1, self.source.channels)
-            yield Item(index, chunk, target, shuffle(len(target), self.config.seed + index))
+            order = shuffle(len(target), self.config.seed + index)
+            yield Item(index, chunk, target, order, tuple(timestamps))
+            timestamps.clear()
+            del chunk, target, order  # before the next chunk is read
 
     def _first_info(self, spec: SirenSpec) -> StreamInfo:
         """As if there were one frame."""

@@ -13,7 +13,7 @@ from tcnn_codec.siren import MAX_FREQUENCIES, MAX_HIDDEN_LAYERS, MAX_WIDTH
 MIN_BITS, MAX_BITS = 4, 12
 MAX_STEPS = 10_000_000
 MAX_CHUNK_FRAMES = 4096
-MAX_BYTES = 2**40
+MAX_FILE_BYTES = 2**40
 MAX_THREADS = 1024
 BACKENDS = ("auto", "torch", "cpu")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -26,11 +26,11 @@ class EncodeConfig:
     """Options of encode, in the command line's words. Raises CodecError for a value out of range.
 
     width: neurons of a hidden layer, 1 to 128; None takes 32. hidden_layers: 0 to 32; None takes
-    the paper's 3, or 5 under a target, where the width is chosen. frequencies: encoding octaves
+    the paper's 3, or under a target 5, and 2 for widths below 6. frequencies: encoding octaves
     per axis, 0 to 32; None takes 16, or 12 where no side is above 256 pixels. bits: 4 to 12 a
-    weight before entropy coding, on average; None takes 6. lambda_: instead of bits, the steps
-    that minimise D + lambda R, with D the mean squared error of 8-bit samples that rounding adds
-    before training makes up for it, and R in bits per pixel.
+    weight before entropy coding, on average; None takes 6. lambda_: instead of bits, the step sizes
+    that minimise D + lambda R, with D the mean squared error of 8-bit samples that is left of
+    rounding once training has made up for most, and R in bits per pixel.
 
     bytes, bpp, psnr: the target, at most one of them; width and bits are chosen for it. The file
     has at most `bytes`, or `bpp` bits per pixel, and at least 97 % of that; or its PSNR is `psnr`
@@ -66,7 +66,7 @@ class EncodeConfig:
             ("frequencies", 0, MAX_FREQUENCIES, "leave it out for the usual 16"),
             ("steps", 1, MAX_STEPS, "12000 is usual, or choose a preset instead"),
             ("bits", MIN_BITS, MAX_BITS, "6 is usual"),
-            ("bytes", 1, MAX_BYTES, "4000 suits a small photograph"),
+            ("bytes", 1, MAX_FILE_BYTES, "4000 suits a small photograph"),
             ("chunk_frames", 1, MAX_CHUNK_FRAMES, "25 is usual"),
             ("threads", 0, MAX_THREADS, "0 takes every core"),
             ("seed", 0, 2**63 - 1, "0 is usual"),
@@ -107,15 +107,10 @@ class EncodeConfig:
         if targets:
             clash, why = targets + chosen, f"--{targets[0]} chooses width and bits by itself"
         else:
-            clash, why = [n for n in chosen if n != "width"], "each sets the steps"
+            clash, why = [n for n in chosen if n != "width"], "each sets the step sizes"
         if len(clash) > 1:
             options = " and ".join("--" + name.rstrip("_") for name in clash)
             raise CodecError(f"{options} exclude each other: {why}; leave out all but one")
-
-    @property
-    def has_target(self) -> bool:
-        """Whether width and bits are to be chosen for a size or a quality."""
-        return not (self.bytes is None and self.bpp is None and self.psnr is None)
 
     @property
     def fit_steps(self) -> int:

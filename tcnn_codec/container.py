@@ -17,7 +17,7 @@ from typing import BinaryIO, Literal
 from tcnn_codec.config import MAX_CHUNK_FRAMES
 from tcnn_codec.errors import BitstreamError, CodecError
 from tcnn_codec.siren import MILLI, Grid, SirenSpec
-from tcnn_codec.varint import MAX_BYTES, read_varint, write_varint
+from tcnn_codec.varint import MAX_VARINT_BYTES, read_varint, write_varint
 
 MAGIC = b"\x89TCN"
 #: Of the streams written; those of every version before are read.
@@ -139,7 +139,7 @@ def read_header(stream: BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> St
     """
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
-    start = stream.read(min(size, len(MAGIC) + 1 + MAX_BYTES))
+    start = stream.read(min(size, len(MAGIC) + 1 + MAX_VARINT_BYTES))
     _check_start(start)
     try:
         length, begin = read_varint(start, len(MAGIC) + 1)
@@ -281,7 +281,7 @@ def _parse_fields(data: bytes, header_bytes: int, version: int) -> StreamInfo:
         )
         _require("chunk_frames", chunk_frames, 1, min(frames, MAX_CHUNK_FRAMES))
         chunk_count = -(-frames // chunk_frames)
-        _require("index bytes", len(data) - fields.at, chunk_count, MAX_BYTES * chunk_count)
+        _require("index bytes", len(data) - fields.at, chunk_count, MAX_VARINT_BYTES * chunk_count)
         chunk_bytes = tuple(fields.take("chunk length") for _ in range(chunk_count))
         info = StreamInfo(
             kind=kind,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tcnn_codec import backends
-from tcnn_codec.coding import Progress, SourceCoder
+from tcnn_codec.coding import Coded, Progress, SourceCoder
 from tcnn_codec.config import EncodeConfig
 from tcnn_codec.container import DEFAULT_MAX_PIXELS, MAX_FRAMES, StreamInfo
 from tcnn_codec.errors import CodecError
@@ -103,8 +104,8 @@ def encode_source(
     coder.check()
     if config.psnr is not None:
         coded = reach_quality(config.psnr, coder.networks())
-    elif config.has_target:
-        coded = reach_size(_size_limit(source, config), coder.networks())
+    elif config.bytes is not None or config.bpp is not None:
+        coded = _reach_rate(source, config, coder)
     else:
         coded = coder.fit_and_code()
     return Encoded(
@@ -138,9 +139,12 @@ def _chunk_frames(source: Source, config: EncodeConfig, max_pixels: int) -> int:
     return chunk_frames
 
 
-def _size_limit(source: Source, config: EncodeConfig) -> int:
-    """Bytes that the file may have."""
+def _reach_rate(source: Source, config: EncodeConfig, coder: SourceCoder) -> Coded:
+    """The file for --bytes or --bpp."""
     if config.bytes is not None:
-        return config.bytes
+        return reach_size(config.bytes, coder.networks(), lambda size: f"{math.ceil(size)} bytes")
     pixels = source.height * source.width * source.frame_count
-    return int((config.bpp or 0) * pixels / 8)
+    most = (config.bpp or 0) * pixels / 8
+    return reach_size(
+        most, coder.networks(), lambda size: f"{math.ceil(8e6 * size / pixels) / 1e6:g} bpp"
+    )

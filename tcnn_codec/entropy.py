@@ -41,6 +41,8 @@ I32 = NDArray[np.int32]
 #: of their differences, one for each scale; then the binarised code.
 ASCENDING = STATIC_MODELS
 BINARISED = ASCENDING + SCALES
+#: Of the header of a tensor.
+LEAST_TENSOR_BYTES = 4
 MODELS = BINARISED + 1
 #: Version 1 of the format has the static models only.
 MODELS_OF_VERSION = {1: STATIC_MODELS, 2: MODELS}
@@ -74,8 +76,8 @@ def decode_tensors(
 ) -> tuple[QuantisedTensor, ...]:
     """Inverse of `encode_tensors`, for a network of shape `spec`; in the order of its tensors.
 
-    version: of the format. Raises BitstreamError for every payload that no encoder writes: the
-    tensors found are coded again and must give the same bytes.
+    version: of the format, a key of MODELS_OF_VERSION. Raises BitstreamError for every payload that
+    no encoder writes: the tensors found are coded again and must give the same bytes.
     """
     headers, at = _read_headers(spec, payload, MODELS_OF_VERSION[version])
     codes = []

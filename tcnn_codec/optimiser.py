@@ -65,12 +65,12 @@ def optimise_scaled(
 
 
 def shrink(weights: F32, rate: float) -> None:
-    """A proximal step on the rate of a weight matrix, float32 [rows, columns], in place.
+    """Lower the rate of a weight matrix W, float32 [rows, columns], in place.
 
-    A column's values cost about log2 of their mean magnitude each, once the entropy coder has
-    adapted to it: the rate term is the sum over weights of log(mean |w| in the column + FLOOR *
-    mean |w|). It pulls every weight towards 0, the more the smaller its column is, by `rate` where
-    a column's mean is 1 - FLOOR times the tensor's; none crosses 0.
+    A value costs about log2 of the mean magnitude in its column, once the entropy coder has adapted
+    to it. The slope of that is 1 / mean|W_c|: every weight of column c goes towards 0, and not
+    beyond, by rate * mean|W| / (mean|W_c| + FLOOR * mean|W|). (Reweighted L1: Candès, Wakin, Boyd,
+    arXiv 0711.1612.)
     """
     magnitude = np.abs(weights)
     columns = magnitude.sum(axis=0)

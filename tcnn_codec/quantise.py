@@ -91,8 +91,8 @@ def canonical(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> tuple[Quan
     """The same function with every sine layer's biases ascending from 0 or more.
 
     Neurons of a layer may change places, and sine is odd, so that the signs of a neuron's inputs
-    and outputs may change together: of all these equal networks it is the cheapest to code, by
-    about log2(width!) + width bits a layer.
+    and outputs may change together. Ordered biases cost up to log2(width!) + width bits a layer
+    less.
     """
     values = [t.values.reshape(p.shape) for t, p in zip(tensors, spec.tensors, strict=True)]
     for layer in range(spec.hidden_layers + 1):

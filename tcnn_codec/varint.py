@@ -6,7 +6,7 @@ content has one encoding.
 
 from __future__ import annotations
 
-MAX_BYTES = 9
+MAX_VARINT_BYTES = 9
 
 
 def write_varint(value: int) -> bytes:
@@ -25,11 +25,11 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
     IndexError if data ends first, ValueError for what `write_varint` does not write.
     """
     value = 0
-    for place in range(MAX_BYTES):
+    for place in range(MAX_VARINT_BYTES):
         byte = data[at + place]
         value |= (byte & 127) << 7 * place
         if byte < 128:
             if byte == 0 and place > 0:
                 raise ValueError(f"a varint of value {value} is longer than need be")
             return value, at + place + 1
-    raise ValueError(f"a varint is longer than {MAX_BYTES} bytes")
+    raise ValueError(f"a varint is longer than {MAX_VARINT_BYTES} bytes")

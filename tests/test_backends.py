@@ -29,6 +29,7 @@ from tcnn_codec.optimiser import (
     BETA1,
     BETA2,
     EPSILON,
+    FLOOR,
     MOMENTUM,
     OptimiserState,
     optimise,
@@ -254,7 +255,7 @@ def test_nothing_outside_the_outputs_is_written(trainer: CpuBackend, case: Case)
     found = [view for _, view in arrays]
     batches = ((0, 1), (0, 1)), max(1, grid.pixels // 2)
     order, rates = np.arange(grid.pixels, dtype=np.uint32), np.full(2, 1e-3, np.float32)
-    constants = BETA1, BETA2, EPSILON, MOMENTUM, RATE_WEIGHT
+    constants = BETA1, BETA2, EPSILON, MOMENTUM, RATE_WEIGHT, FLOOR
     for scales in (None, np.full(spec.parameter_count, 1e-3, np.float32)):
         before = found[0].copy()
         siren.fit_steps(

@@ -249,7 +249,7 @@ def test_the_ablation_measures_every_row_once(tmp_path: Path) -> None:
     assert (again.stderr, again.stdout) == ("", done.stdout)
     other = ablation(tmp_path, "--steps", 72, *options[:3], "--json", file)
     assert other.returncode == 2
-    assert "is of {'steps': 64, 'seed': 0}" in other.stderr
+    assert "is of {'steps': 64, 'seed': 0, 'commit': '" in other.stderr
 
 
 # ---- rate and distortion ---------------------------------------------------------------------

@@ -16,10 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcnn_codec import entropy, probability
+from tcnn_codec.container import VERSION
 from tcnn_codec.entropy import (
     ASCENDING,
     BINARISED,
     MODELS,
+    MODELS_OF_VERSION,
     decode_tensors,
     encode_tensors,
     encode_with,
@@ -319,6 +321,19 @@ def test_golden_payloads(spec: SirenSpec, tensors: list[QuantisedTensor], payloa
     """The bytes of format version 1 never change, and are those of version 2's static models."""
     for version in (1, 2):
         assert_same(decode_tensors(spec, bytes.fromhex(payload), version), tensors)
+
+
+@pytest.mark.parametrize("model", [ASCENDING, BINARISED])
+def test_version_1_has_static_models_only(model: int) -> None:
+    tensors = [tensor([3, 4]), tensor([1]), tensor([2]), tensor([1])]
+    payload = encode_with(TINY, tensors, [model, 0, 0, 0])
+    assert_same(decode_tensors(TINY, payload), tensors)
+    with pytest.raises(BitstreamError, match=f"weight0 has model {model}"):
+        decode_tensors(TINY, payload, version=1)
+
+
+def test_the_newest_version_is_the_containers() -> None:
+    assert max(MODELS_OF_VERSION) == VERSION
 
 
 # Malformed payloads.

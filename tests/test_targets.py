@@ -72,7 +72,7 @@ def test_the_same_target_gives_the_same_bytes_whatever_the_threads() -> None:
     [
         ("--bytes", 40, "40 bytes"),
         ("--bytes", 10**7, "10000000 bytes"),
-        ("--bpp", 1e-6, "0 bytes"),
+        ("--bpp", 1e-6, "1e-06 bpp"),
         ("--psnr", 3, "3 dB"),
         ("--psnr", 99, "99 dB"),
     ],
@@ -108,6 +108,24 @@ def test_options_that_are_refused(options: dict[str, object], words: str) -> Non
     with pytest.raises(CodecError) as caught:
         tcnn_codec.encode(rough(8, 8), steps=5, **options)  # type: ignore[arg-type]
     assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize("most", [7.2, 8.4, 10.8])
+def test_bpp_of_a_tiny_picture_counts_parts_of_bytes(most: float) -> None:
+    stream = tcnn_codec.encode(picture(10, 12, 3), bpp=most, steps=40)
+    assert 0.97 * most <= 8 * len(stream) / 120 <= most
+
+
+def test_a_quality_is_found_where_narrow_networks_are_erratic() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (24, 24), np.uint8)
+    found = tcnn_codec.decode(tcnn_codec.encode(noise, psnr=13, steps=STEPS))
+    error = float(np.mean(np.square(found[..., 0].astype(int) - noise)))
+    assert 13 <= 10 * np.log10(255**2 / error) <= 13.1
+
+
+def test_a_plain_picture_is_too_good_at_every_width() -> None:
+    with pytest.raises(CodecError, match="^45 dB cannot be reached; "):
+        tcnn_codec.encode(np.full((20, 30, 3), 77, np.uint8), psnr=45, steps=400)
 
 
 def test_larger_lambda_gives_smaller_files() -> None:

@@ -65,18 +65,17 @@ INLINE float* orthogonalise(float* x, int rows, int columns, ptrdiff_t stride, f
   return x;
 }
 
-// A proximal step on rate_weight * sum over columns of log(mean |w| + 0.2 * mean |w| of all), times
-// `rate`: every weight goes towards 0, in small columns faster, and stops there. sums holds
-// `columns` floats.
-INLINE void shrink(float* params, int rows, int columns, float rate, float* sums) {
+// Every weight w of column c of W goes towards 0, and not beyond, by
+// rate * mean|W| / (mean|W_c| + floor * mean|W|). sums holds `columns` floats.
+INLINE void shrink(float* params, int rows, int columns, float rate, float floor, float* sums) {
   for (int c = 0; c < columns; ++c) sums[c] = 0;
   for (int r = 0; r < rows; ++r)
     for (int c = 0; c < columns; ++c) sums[c] += fabsf(params[r * columns + c]);
   float all = 0;
   for (int c = 0; c < columns; ++c) all += sums[c];
   const float mean = all / float(columns);
-  // In units of `rows` weights, so that the means are sums.
-  for (int c = 0; c < columns; ++c) sums[c] = mean > 0 ? rate * mean / (sums[c] + 0.2f * mean) : 0;
+  // Of `rows` weights each: sums stand for means.
+  for (int c = 0; c < columns; ++c) sums[c] = mean > 0 ? rate * mean / (sums[c] + floor * mean) : 0;
   for (int r = 0; r < rows; ++r)
     for (int c = 0; c < columns; ++c) {
       float& weight = params[r * columns + c];
@@ -110,7 +109,7 @@ INLINE void muon_step(const Optimiser& state, const float* gradient, float learn
   for (int r = 0; r < rows; ++r)
     for (int c = 0; c < columns; ++c)
       params[r * columns + c] -= rate * update[r * row_step + c * column_step];
-  shrink(params, rows, columns, learning_rate * state.rate_weight, scratch);
+  shrink(params, rows, columns, learning_rate * state.rate_weight, state.rate_floor, scratch);
 }
 
 }  // namespace

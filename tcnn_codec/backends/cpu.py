@@ -9,7 +9,7 @@ import numpy as np
 from tcnn_codec.backends.base import F64, U8, U32, Batches, Target
 from tcnn_codec.config import MAX_THREADS, check_precision
 from tcnn_codec.errors import BackendUnavailable, CodecError
-from tcnn_codec.optimiser import BETA1, BETA2, EPSILON, MOMENTUM, OptimiserState
+from tcnn_codec.optimiser import BETA1, BETA2, EPSILON, FLOOR, MOMENTUM, OptimiserState
 from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis
 
 try:
@@ -123,6 +123,7 @@ class CpuBackend:
             EPSILON,
             MOMENTUM,
             state.rate_weight,
+            FLOOR,
             _encodings(spec, grid),
             target,
             batches.order,

@@ -25,6 +25,7 @@ def pictures() -> dict[str, tuple[np.ndarray, dict[str, int]]]:
         "rgb": (rgb, {"width": 12, "bits": 7}),
         "grey": (rgb[..., :1], {"width": 5, "bits": 12, "hidden_layers": 1, "frequencies": 0}),
         "rgba": (np.dstack([rgb, alpha]), {"width": 17, "bits": 4, "hidden_layers": 0}),
+        "wide": (rgb, {"width": 33, "bits": 6, "hidden_layers": 1}),
         "video": (video, {"width": 9, "bits": 8, "chunk_frames": 2, "frequencies": 3}),
     }
 
