@@ -107,7 +107,8 @@ def test_qualities_are_reached(picture: Picture, doublings: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("most", "nearest", "fits"), [(10, "is about ", 0), (70, "is 93 bytes", 1), (10**7, "is about ", 0)]
+    ("most", "nearest", "fits"),
+    [(10, "is about ", 0), (70, "is 93 bytes", 1), (10**7, "is about ", 0)],
 )
 def test_sizes_out_of_reach_are_refused(most: int, nearest: str, fits: int) -> None:
     picture = Picture()

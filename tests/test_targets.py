@@ -124,7 +124,7 @@ def test_a_quality_is_found_where_narrow_networks_are_erratic() -> None:
 
 
 def test_a_plain_picture_is_too_good_at_every_width() -> None:
-    with pytest.raises(CodecError, match="^45 dB cannot be reached; "):
+    with pytest.raises(CodecError, match=r"^45 dB cannot be reached; "):
         tcnn_codec.encode(np.full((20, 30, 3), 77, np.uint8), psnr=45, steps=400)
 
 
