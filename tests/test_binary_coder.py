@@ -2,169 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from plain_coders import PlainEncoder, plain_code, plain_decode_binary, plain_encode_binary
 
 from tcnn_codec._cpu import decode_binary, encode_binary
 
 Matrix = NDArray[np.int32]
-Code = Callable[[int, int], int]
 
 
 def matrix(values: object) -> Matrix:
     return np.atleast_2d(np.asarray(values, np.int32))
-
-
-# An independent coder after docs/format.md, one Python integer at a time. A coder is a function
-# (probability, bin) -> bin; the decoder's ignores the bin it is given.
-
-RATIOS = (
-    *(1024, 4080, 11884, 24624, 39322, 50771, 57740, 61538),
-    *(63512, 64518, 65026, 65280, 65408, 65472, 65504, 65520),
-)
-
-
-class PlainEncoder:
-    def __init__(self) -> None:
-        self.low, self.width, self.digits = 0, 2**32, 32
-
-    def __call__(self, probability: int, bin_: int) -> int:
-        part = self.width * probability >> 16
-        if bin_:
-            self.width = part
-        else:
-            self.low += part
-            self.width -= part
-        while self.width < 2**24:
-            self.low, self.width, self.digits = self.low << 8, self.width << 8, self.digits + 8
-        return bin_
-
-    def string(self) -> bytes:
-        for length in range(self.digits // 8 + 1):
-            unit = self.digits - 8 * length
-            code = -(-self.low >> unit)
-            if code << unit < self.low + self.width:
-                return code.to_bytes(length, "big")
-        raise AssertionError("low itself is a code")
-
-
-class PlainDecoder:
-    def __init__(self, code: bytes) -> None:
-        self.code = iter(code)
-        self.width = 2**32
-        self.offset = 0
-        for _ in range(4):
-            self.shift()
-
-    def shift(self) -> None:
-        self.offset = self.offset << 8 | next(self.code, 0)
-
-    def __call__(self, probability: int, _: int) -> int:
-        part = self.width * probability >> 16
-        bin_ = int(self.offset < part)
-        if bin_:
-            self.width = part
-        else:
-            self.offset -= part
-            self.width -= part
-        while self.width < 2**24:
-            self.width <<= 8
-            self.shift()
-        return bin_
-
-
-def learn(context: list[int], bin_: int) -> None:
-    p, n = context
-    context[:] = [p + (65536 - p) // n if bin_ else p - p // n, min(n + 1, 255)]
-
-
-def initial_set(q: int) -> dict[tuple[str, int], list[int]]:
-    contexts = {("unary", k): [q, 32] for k in range(1, 8)}
-    contexts["unary", 0] = [2 * 65536 * q // (65536 + q), 16]
-    power = q
-    for k in range(11):
-        contexts["prefix", k] = [power, 16]
-        contexts["suffix", k] = [65536 * power // (65536 + power), 16]
-        power = max(power * power >> 16, 64)
-    return contexts
-
-
-def plain_magnitude(code: Callable[[str, int, bool], int], bypass: Code, m: int) -> int:
-    for k in range(8):
-        if not code("unary", k, m > k):
-            return k
-    t = m - 7
-    s = 0
-    while code("prefix", s, t >= 2 ** (s + 1)):
-        s += 1
-        if s == 11:
-            raise ValueError("too large")
-    found = 1
-    for digit in reversed(range(s)):
-        wanted = t >> digit & 1
-        first = digit == s - 1
-        found = 2 * found + (code("suffix", digit, wanted == 1) if first else bypass(32768, wanted))
-    if found + 7 > 2047:
-        raise ValueError("too large")
-    return found + 7
-
-
-def plain_code(coder: Code, rows: int, columns: int, values: list[list[int]]) -> list[list[int]]:
-    """The values coded: those given, where coder is the encoder."""
-    sets = [initial_set(q) for q in RATIOS]
-    turn = [32768, 16]
-    found: list[list[int]] = []
-    for r in range(rows):
-        found.append([])
-        for c in range(columns):
-            v = values[r][c]
-            everything = sum(abs(value) for row in found for value in row)
-            above = sum(abs(found[i][c]) for i in range(r))
-            mean = max((everything + 8) * 256 // (r * columns + c + 1), 1)
-            x = (above * 256 + mean) // (r + 1)
-            y = (sum(map(abs, found[r])) * 256 + 8 * mean) // (c + 8)
-            e = min(x * y // mean, 2**19) + 32
-            o = e.bit_length() - 1
-            share = (e * 256 >> o) - 256
-
-            def code(name: str, k: int, bin_: bool, low: int = o - 5, share: int = share) -> int:
-                lower, upper = sets[low][name, k], sets[low + 1][name, k]
-                coded = coder(lower[0] * (256 - share) + upper[0] * share >> 8, int(bin_))
-                learn(lower, coded)
-                learn(upper, coded)
-                return coded
-
-            m = plain_magnitude(code, coder, abs(v))
-            negative = int(v < 0)
-            w = found[r - 1][c] if r > 0 else 0
-            if m > 0 and w != 0:
-                differs = coder(turn[0], int((v < 0) != (w < 0)))
-                learn(turn, differs)
-                negative = differs ^ int(w < 0)
-            elif m > 0:
-                negative = coder(32768, negative)
-            found[r].append(-m if negative else m)
-    return found
-
-
-def plain_encode(values: Matrix) -> bytes:
-    encoder = PlainEncoder()
-    rows, columns = values.shape
-    assert plain_code(encoder, rows, columns, values.tolist()) == values.tolist()
-    return encoder.string()
-
-
-def plain_decode(code: bytes, rows: int, columns: int) -> list[list[int]] | None:
-    """None where a magnitude is too large."""
-    try:
-        return plain_code(PlainDecoder(code), rows, columns, [[0] * columns] * rows)
-    except ValueError:
-        return None
 
 
 def assert_coded(values: Matrix) -> bytes:
@@ -202,8 +55,8 @@ def hard_matrices() -> Iterator[tuple[str, Matrix]]:
 )
 def test_hard_matrices(values: Matrix) -> None:
     code = assert_coded(values)
-    assert plain_encode(values) == code
-    assert plain_decode(code, *values.shape) == values.tolist()
+    assert plain_encode_binary(values) == code
+    assert plain_decode_binary(code, *values.shape) == values.tolist()
 
 
 @settings(deadline=None, max_examples=100)
@@ -215,7 +68,7 @@ def test_anything(data: st.DataObject) -> None:
     drawn = data.draw(st.lists(elements, min_size=rows * columns, max_size=rows * columns))
     values = matrix(drawn).reshape(rows, columns)
     code = assert_coded(values)
-    assert plain_encode(values) == code
+    assert plain_encode_binary(values) == code
 
 
 def test_carries_run_through_many_bytes() -> None:
@@ -261,7 +114,7 @@ def decoded(code: bytes, rows: int, columns: int) -> list[list[int]] | None:
 @settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=60), st.integers(1, 6), st.integers(1, 6))
 def test_any_bytes_are_values_or_refused(code: bytes, rows: int, columns: int) -> None:
-    assert decoded(code, rows, columns) == plain_decode(code, rows, columns)
+    assert decoded(code, rows, columns) == plain_decode_binary(code, rows, columns)
 
 
 @pytest.mark.parametrize(("byte", "refused"), [(0x00, True), (0x7F, False), (0xFF, False)])
@@ -270,7 +123,7 @@ def test_strings_of_one_byte(byte: int, refused: bool) -> None:
         code = bytes([byte]) * 2000
         found = decoded(code, rows, columns)
         assert (found is None) == refused
-        assert found == plain_decode(code, rows, columns)
+        assert found == plain_decode_binary(code, rows, columns)
 
 
 @pytest.mark.parametrize("magnitude", [2048, 2054, 2055, 2**40])

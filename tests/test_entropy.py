@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
 from math import isqrt
 from types import SimpleNamespace
 
 import constriction  # type: ignore[import-untyped]
 import numpy as np
 import pytest
-import test_binary_coder as plain_binary
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_coders import plain_counts, plain_decode, plain_static
 
 from tcnn_codec import entropy, probability
 from tcnn_codec.container import VERSION
@@ -29,7 +27,7 @@ from tcnn_codec.entropy import (
 from tcnn_codec.errors import BitstreamError
 from tcnn_codec.probability import STATIC_MODELS
 from tcnn_codec.quantise import QuantisedTensor, quantise
-from tcnn_codec.siren import SirenSpec, Tensor, initialise
+from tcnn_codec.siren import SirenSpec, initialise
 
 SPEC = SirenSpec(frequencies=1, hidden_layers=1, width=5)
 #: Four tensors of 2, 1, 1 and 1 values.
@@ -49,119 +47,6 @@ def assert_same(found: Sequence[QuantisedTensor], expected: Sequence[QuantisedTe
     assert [t.values.tolist() for t in found] == [t.values.tolist() for t in expected]
     assert [float(t.step) for t in found] == [float(t.step) for t in expected]
     assert {t.values.dtype for t in found} == {np.dtype(np.int32)}
-
-
-# An independent coder after docs/format.md, one Python integer at a time.
-
-
-def plain_counts(model: int, largest: int, signed: bool = True) -> list[int]:
-    """Counts of the symbols -largest … largest, or 0 … largest."""
-    halvings = {11: isqrt(1 << 59)}
-    for bit in range(10, -1, -1):
-        halvings[bit] = isqrt(halvings[bit + 1] << 30)
-
-    def weight(magnitude: int) -> int:
-        if model == 0:
-            return 1 << 30
-        shape, scale = divmod(model - 1, 42)
-        ratio = (magnitude << 31 - scale // 3) // (65536, 82570, 104032)[scale % 3]
-        ratio = min(ratio, 1 << 24)
-        root = isqrt(ratio << 12)
-        exponent = (root, ratio, ratio * root >> 12, ratio * ratio >> 12)[shape]
-        result = 1 << 30
-        for bit in range(11, -1, -1):
-            if exponent >> bit & 1:
-                result = result * halvings[bit] >> 30
-        return result >> min(exponent >> 12, 31)
-
-    weights = [weight(abs(v)) for v in range(-largest if signed else 0, largest + 1)]
-    free = 2**24 - len(weights)
-    counts = [1 + w * free // sum(weights) for w in weights]
-    counts[largest if signed else 0] += 2**24 - sum(counts)
-    return counts
-
-
-class PlainRange:
-    """The range decoder: one symbol at a time from a table of counts."""
-
-    def __init__(self, code: bytes) -> None:
-        self.code = iter(code)
-        self.width = 2**64 - 1
-        self.offset = self.word() << 32 | self.word()  # above the interval's low end
-
-    def word(self) -> int:
-        return int.from_bytes(bytes(next(self.code, 0) for _ in range(4)), "big")
-
-    def decode(self, counts: list[int]) -> int:
-        starts = [0, *accumulate(counts[:-1])]
-        unit = self.width >> 24
-        symbol = bisect_right(starts, self.offset // unit) - 1
-        self.offset -= unit * starts[symbol]
-        self.width = unit * counts[symbol]
-        if self.width < 2**32:
-            self.width <<= 32
-            self.offset = self.offset << 32 | self.word()
-        return symbol
-
-
-def plain_values(
-    place: Tensor, model: int, bound: int, code: bytes, coder: PlainRange
-) -> list[int]:
-    rows, columns = place.shape if len(place.shape) == 2 else (1, *place.shape)
-    if model == 211:
-        return [int(v) for row in plain_binary.plain_decode(code, rows, columns) or [] for v in row]
-    if bound == 0:
-        return [0] * place.size
-    if model < 169:
-        counts = plain_counts(model, bound)
-        return [coder.decode(counts) - bound for _ in range(place.size)]
-    counts = plain_counts(43 + model - 169, bound, signed=False)
-    return list(accumulate(coder.decode(counts) for _ in range(place.size)))
-
-
-def plain_decode(spec: SirenSpec, payload: bytes) -> list[tuple[int, list[int]]]:
-    """(upper 16 bits of the step, values) of each tensor."""
-    at = 0
-    headers = []
-    for _ in spec.tensors:
-        step, model = payload[at] | payload[at + 1] << 8, payload[at + 2]
-        bound = shift = 0
-        at += 3
-        while True:
-            bound |= (payload[at] & 127) << shift
-            at, shift = at + 1, shift + 7
-            if payload[at - 1] < 128:
-                break
-        headers.append((step, model, bound))
-    codes = []
-    for _, model, bound in headers:
-        length = bound if model == 211 else 0
-        codes.append(payload[at : at + length])
-        at += length
-    coder = PlainRange(payload[at:])
-    return [
-        (step, plain_values(place, model, bound, code, coder))
-        for place, (step, model, bound), code in zip(spec.tensors, headers, codes, strict=True)
-    ]
-
-
-def plain_static(tensors: Sequence[QuantisedTensor], models: Sequence[int]) -> bytes:
-    """The range coder's bytes behind the headers, for static models."""
-    low, width, digits = 0, 2**64 - 1, 64
-    for one, model in zip(tensors, models, strict=True):
-        counts = plain_counts(model, one.largest)
-        starts = [0, *accumulate(counts)]
-        for value in one.values.tolist() if one.largest else ():
-            unit = width >> 24
-            low += unit * starts[value + one.largest]
-            width = unit * counts[value + one.largest]
-            if width < 2**32:
-                low, width, digits = low << 32, width << 32, digits + 32
-    for length in range(digits // 8 + 1):
-        code = -(-low >> digits - 8 * length)
-        if code << digits - 8 * length < low + width:
-            return code.to_bytes(length, "big")
-    raise AssertionError("low itself is a code")
 
 
 # Lossless.
