@@ -23,8 +23,14 @@ from common import Table, machine
 from rounding import I32
 
 from tcnn_codec.container import read_chunk, read_header
-from tcnn_codec.entropy import BINARISED, decode_tensors, encode_tensors, encode_with
-from tcnn_codec.probability import PRECISION, families, signed_counts, weights
+from tcnn_codec.entropy import (
+    BINARISED,
+    cheapest_static,
+    decode_tensors,
+    encode_tensors,
+    encode_with,
+)
+from tcnn_codec.probability import static_weights
 from tcnn_codec.quantise import QuantisedTensor, canonical
 from tcnn_codec.siren import SirenSpec
 from tcnn_codec.varint import write_varint
@@ -72,12 +78,7 @@ def _ideal_bytes(values: I32) -> int:
 
 def parametric(spec: SirenSpec, tensors: Tensors) -> int:
     """Format version 1: for each tensor the best static table of those that one byte names."""
-    models = []
-    for tensor in tensors:
-        histogram = np.bincount(np.abs(tensor.values))
-        tables = np.concatenate([weights(numbers, tensor.largest) for numbers in families()])
-        bits = (PRECISION - np.log2(signed_counts(tables))) @ histogram
-        models.append(int(np.argmin(bits)) if tensor.largest else 0)
+    models = [cheapest_static(t, static_weights(t.largest))[1] if t.largest else 0 for t in tensors]
     return len(encode_with(spec, tensors, models))
 
 

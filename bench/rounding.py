@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcnn_codec.backends.base import F64, U8, U32, Backend, Batches, Target
+from tcnn_codec.backends.base import F64, U8, U32, Backend, Target, fit_steps
 from tcnn_codec.backends.cpu import CpuBackend
-from tcnn_codec.optimiser import OptimiserState, optimise, optimise_scaled
+from tcnn_codec.optimiser import OptimiserState, optimise_scaled
 from tcnn_codec.quantise import MAX_LEVEL
 from tcnn_codec.schedule import draw_batches, steps_per_call
 from tcnn_codec.siren import F32, Grid, SirenSpec
@@ -143,24 +144,18 @@ class PenalisedBackend(CpuBackend):
         super().__init__(threads, precision=precision)
         self._l1 = np.float32(l1)
 
+    def loss_and_grad(
+        self, spec: SirenSpec, params: F32, grid: Grid, target: Target, indices: U32 | None = None
+    ) -> tuple[float, F32]:
+        """The loss itself, and the gradient of it and the penalty."""
+        loss, gradient = super().loss_and_grad(spec, params, grid, target, indices)
+        gradient += self._l1 * np.sign(params)
+        return loss, gradient
+
     def fit_steps(
-        self,
-        spec: SirenSpec,
-        state: OptimiserState,
-        grid: Grid,
-        target: Target,
-        batches: Batches,
-        learning_rates: F32,
-        scales: F32 | None = None,
+        self, spec: SirenSpec, state: OptimiserState, *arguments: Any, scales: F32 | None = None
     ) -> F64:
-        if scales is not None:
+        if scales is not None or (len(arguments) > 4 and arguments[4] is not None):
             raise ValueError("penalised training has no scales")
         state.rate_weight = 0.0
-        losses = np.empty(len(batches.starts))
-        for index, rate in enumerate(learning_rates):
-            losses[index], gradient = self.loss_and_grad(
-                spec, state.params, grid, target, batches.indices(index)
-            )
-            gradient += self._l1 * np.sign(state.params)
-            optimise(spec, state, gradient, float(rate))
-        return losses
+        return fit_steps(self, spec, state, *arguments)

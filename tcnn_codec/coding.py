@@ -105,20 +105,21 @@ class ChunkCoder:
         """The same steps, rounded part by part in the last of the configuration's steps."""
         grid, steps = item.chunk.grid, self.config.fit_steps // ROUNDING_SHARE
         tensors = self.round_at_once(grid, params, bits)
-        if steps:
-            tensors = round_gradually(
-                self.backend,
-                self.spec,
-                params,
-                grid,
-                item.target,
-                item.order,
-                tensors,
-                steps=steps,
-                seed=self.config.seed + item.index,
-                progress=progress,
-            )
-        return canonical(self.spec, tensors)
+        if not steps:
+            return tensors
+        rounded = round_gradually(
+            self.backend,
+            self.spec,
+            params,
+            grid,
+            item.target,
+            item.order,
+            tensors,
+            steps=steps,
+            seed=self.config.seed + item.index,
+            progress=progress,
+        )
+        return canonical(self.spec, rounded)
 
     def qualities(self, item: Item, params: F32) -> list[float]:
         """PSNR in dB of each frame as a decoder outputs it."""

@@ -104,8 +104,10 @@ def encode_source(
     coder.check()
     if config.psnr is not None:
         coded = reach_quality(config.psnr, coder.networks())
-    elif config.bytes is not None or config.bpp is not None:
-        coded = _reach_rate(source, config, coder)
+    elif config.bytes is not None:
+        coded = reach_size(config.bytes, coder.networks(), lambda size: f"{math.ceil(size)} bytes")
+    elif config.bpp is not None:
+        coded = _reach_bpp(config.bpp, source, coder)
     else:
         coded = coder.fit_and_code()
     return Encoded(
@@ -139,12 +141,10 @@ def _chunk_frames(source: Source, config: EncodeConfig, max_pixels: int) -> int:
     return chunk_frames
 
 
-def _reach_rate(source: Source, config: EncodeConfig, coder: SourceCoder) -> Coded:
-    """The file for --bytes or --bpp."""
-    if config.bytes is not None:
-        return reach_size(config.bytes, coder.networks(), lambda size: f"{math.ceil(size)} bytes")
+def _reach_bpp(bpp: float, source: Source, coder: SourceCoder) -> Coded:
     pixels = source.height * source.width * source.frame_count
-    most = (config.bpp or 0) * pixels / 8
     return reach_size(
-        most, coder.networks(), lambda size: f"{math.ceil(8e6 * size / pixels) / 1e6:g} bpp"
+        bpp * pixels / 8,
+        coder.networks(),
+        lambda size: f"{math.ceil(8e6 * size / pixels) / 1e6:g} bpp",
     )

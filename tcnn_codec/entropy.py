@@ -23,10 +23,10 @@ from tcnn_codec.probability import (
     PRECISION,
     SCALES,
     STATIC_MODELS,
-    families,
     laplace,
     signed_counts,
     signed_table,
+    static_weights,
     unsigned_counts,
     unsigned_table,
     weights,
@@ -62,8 +62,7 @@ class _Header:
 
 def encode_tensors(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> bytes:
     """The payload of a chunk, in the order of `spec.tensors`; lossless."""
-    largest = max(tensor.largest for tensor in tensors)
-    tables = np.concatenate([weights(models, largest) for models in families()])
+    tables = static_weights(max(tensor.largest for tensor in tensors))
     models = [
         _cheapest_model(place, tensor, tables)
         for place, tensor in zip(spec.tensors, tensors, strict=True)
@@ -172,15 +171,15 @@ def _cheapest_model(place: Tensor, tensor: QuantisedTensor, tables: I64) -> int:
     if tensor.largest == 0:
         return 0
     candidates = [
-        _cheapest_static(tensor, tables),
+        cheapest_static(tensor, tables),
         *_cheapest_ascending(tensor, tables),
         _binarised(place, tensor),
     ]
     return min(candidates)[1]
 
 
-def _cheapest_static(tensor: QuantisedTensor, tables: I64) -> tuple[float, int]:
-    """(bits, model)."""
+def cheapest_static(tensor: QuantisedTensor, tables: I64) -> tuple[float, int]:
+    """(bits, model). tables: `static_weights` of the tensor's largest magnitude or more."""
     histogram = np.bincount(np.abs(tensor.values))
     seen = np.flatnonzero(histogram)
     counts = signed_counts(tables[:, : histogram.size])[:, seen]

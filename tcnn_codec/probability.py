@@ -39,9 +39,14 @@ def _halvings() -> tuple[int, ...]:
 _HALVINGS = _halvings()
 
 
-def families() -> tuple[I64, ...]:
+def _families() -> tuple[I64, ...]:
     """All static models, grouped by what `weights` can compute together."""
     return (np.array([0]), *np.arange(1, STATIC_MODELS).reshape(len(SHAPES), SCALES))
+
+
+def static_weights(largest: int) -> I64:
+    """`weights` of every static model, int64 [STATIC_MODELS, largest + 1]."""
+    return np.concatenate([weights(models, largest) for models in _families()])
 
 
 def laplace(scales: I64) -> I64:

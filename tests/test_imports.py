@@ -42,19 +42,8 @@ FLOW = (
     "__main__",
 )
 #: Stages know no other stage: only the orchestration at the end of the list does.
-STAGES = (
-    "io",
-    "chunks",
-    "metrics",
-    "fit",
-    "quantise",
-    "refine",
-    "probability",
-    "entropy",
-    "container",
-    "rate",
-)
-SHARED = ("errors", "varint", "siren", "config", "optimiser", "backends", "schedule", "_cpu")
+STAGES = FLOW[FLOW.index("io") : FLOW.index("rate") + 1]
+SHARED = FLOW[: FLOW.index("io")]
 #: What one stage takes from another because it is the type they hand over.
 HANDED_OVER = {("entropy", "quantise"), ("entropy", "probability"), ("refine", "quantise")}
 #: What decoding must never load.
