@@ -238,7 +238,7 @@ def measure_encodes(
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Decoded PSNR over encode time, the presets named."""
+    """Decoded PSNR over encode time, the presets named, with the rate of theirs."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -253,7 +253,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         if row["point"] in PRESETS:
             place = row["seconds"], row["psnr_db"]
             axes.plot(*place, "o", color="#c04030", markersize=9)
-            axes.annotate(row["point"], place, xytext=(4, -16), textcoords="offset points")
+            label = f"{row['point']}\n{row['bits_per_pixel']:.4f} bpp"
+            axes.annotate(label, place, xytext=(0, -30), textcoords="offset points", ha="center")
     axes.set(xscale="log", xlabel="encode time, s", ylabel="PSNR of the decoded file, dB")
     axes.set_xticks(TICKS, [f"{seconds:g}" for seconds in TICKS])
     axes.minorticks_off()
