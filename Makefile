@@ -2,9 +2,9 @@
 # dependencies and the native module built from csrc/.
 PYTHON ?= python3
 BIN := .venv/bin
-NATIVE := CMakeLists.txt setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/*)
+NATIVE := CMakeLists.txt setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/* csrc/cuda/*)
 
-.PHONY: help demo test lint bench doctor clean
+.PHONY: help demo test lint bench cuda doctor clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -27,7 +27,7 @@ lint: .venv/installed  ## ruff, mypy --strict, clang-format, and the compiler's 
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror csrc/*.h csrc/*.cpp csrc/cpu/*
+	$(BIN)/clang-format --dry-run --Werror csrc/*.h csrc/*.cpp csrc/cpu/* csrc/cuda/* tests/cuda/*.h tests/cuda/*.cpp
 	$(BIN)/cmake -S . -B build/lint -G Ninja -DTCNN_CODEC_WERROR=ON --log-level=WARNING \
 	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
 	  -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir)
@@ -37,6 +37,9 @@ bench: .venv/installed  ## the quick form of every benchmark, against PyTorch an
 	$(BIN)/python bench/kernels.py --quick --json build/kernels.json
 	$(BIN)/python bench/encode_time.py demo/photo.png --quick --json build/encode_time.json --plot build/encode_time.png
 	$(BIN)/python bench/compare.py bench/results/kernels.json build/kernels.json
+
+cuda: .venv/installed  ## compile the CUDA kernels for every GPU, which needs nvcc; none may spill
+	$(BIN)/python tests/cuda/compile.py
 
 doctor: .venv/installed  ## what this machine and installation can do
 	$(BIN)/python -m tcnn_codec doctor

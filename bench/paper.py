@@ -41,7 +41,10 @@ class Siren(nn.Module):
 
 
 class PaperFit:
-    """Fits `spec` to uint8 pixels [height * width, channels], one full-image step at a time."""
+    """Fits `spec` to uint8 pixels [height * width, channels], one full-image step at a time.
+
+    device: cpu or cuda; compiled for cuda, steps are replayed as CUDA graphs.
+    """
 
     def __init__(
         self,
@@ -51,23 +54,27 @@ class PaperFit:
         *,
         compiled: bool,
         bfloat16: bool = False,
+        device: str = "cpu",
     ) -> None:
         x, y = (torch.from_numpy(encode_axis(spec, size)) for size in grid.axis_sizes(2))
         shape = (grid.height, grid.width, spec.features_per_axis)
         encoded = torch.cat([x[None].expand(shape), y[:, None].expand(shape)], dim=-1)
-        self._encoded = encoded.reshape(grid.pixels, -1).contiguous()
-        self._wanted = torch.tensor(target) * (2 / 255) - 1
-        self._network = Siren(spec)
+        self._encoded = encoded.reshape(grid.pixels, -1).contiguous().to(device)
+        self._wanted = torch.tensor(target).to(device) * (2 / 255) - 1
+        self._network = Siren(spec).to(device)
         self._adam = torch.optim.Adam(self._network.parameters(), lr=LEARNING_RATE, fused=True)
         network = self._network
 
         def loss(encoded: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
                 return (network(encoded) - wanted).square().mean()
 
         if compiled:
             torch.compiler.reset()  # its limit on recompiling counts all instances of this code
-        self._loss = torch.compile(loss, fullgraph=True, dynamic=False) if compiled else loss
+        mode = "reduce-overhead" if device == "cuda" else None
+        self._loss = (
+            torch.compile(loss, fullgraph=True, dynamic=False, mode=mode) if compiled else loss
+        )
 
     def gradient(self) -> None:
         """Forward and backward."""
@@ -90,5 +97,5 @@ class PaperFit:
     def params(self) -> F32:
         """The flat vector, weight then bias, layer after layer."""
         flat = nn.utils.parameters_to_vector(self._network.parameters())
-        found: F32 = flat.detach().numpy().copy()
+        found: F32 = flat.detach().cpu().numpy().copy()
         return found

@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "binary_coder.h"
-#include "siren.h"
+#include "bind.h"
 
 namespace py = pybind11;
 using namespace tcnn_codec;
@@ -39,24 +39,6 @@ T* checked(const py::buffer& buffer, const char* name, int64_t size, bool writab
 }
 
 int64_t length(const py::buffer& buffer) { return buffer.request().size; }
-
-void check_range(const char* name, int64_t value, int64_t least, int64_t most) {
-  if (value < least || value > most)
-    throw py::value_error(std::string(name) + " is " + std::to_string(value) + "; allowed are " +
-                          std::to_string(least) + " to " + std::to_string(most));
-}
-
-SirenShape make_shape(int axes, int features, int hidden_layers, int width, int out_channels,
-                      float w0) {
-  check_range("axes", axes, 2, 3);
-  check_range("features", features, 1, 1 << 10);
-  check_range("hidden_layers", hidden_layers, 0, 1 << 10);
-  check_range("width", width, 1, 128);
-  if (out_channels != 1 && out_channels != 3 && out_channels != 4)
-    throw py::value_error("out_channels is " + std::to_string(out_channels) +
-                          "; allowed are 1, 3 and 4");
-  return {axes, features, hidden_layers, width, out_channels, w0};
-}
 
 EncodedGrid make_grid(const SirenShape& shape, const std::vector<py::buffer>& encodings) {
   check_range("number of encodings", int64_t(encodings.size()), shape.axes, shape.axes);
@@ -236,10 +218,7 @@ PYBIND11_MODULE(_cpu, module) {
       "decode_binary", &decode_matrix, py::arg("code"), py::arg("rows"), py::arg("columns"),
       "The int32 [rows, columns] of a binarised code; ValueError on a magnitude above 2047.");
 
-  py::class_<SirenShape>(module, "SirenShape")
-      .def(py::init(&make_shape), py::kw_only(), py::arg("axes"), py::arg("features"),
-           py::arg("hidden_layers"), py::arg("width"), py::arg("out_channels"), py::arg("w0"))
-      .def_property_readonly("parameter_count", &SirenShape::parameter_count);
+  bind_shape(module);
 
   py::class_<Siren>(module, "Siren")
       .def(py::init([](const std::string& isa, int threads, bool bfloat16) {

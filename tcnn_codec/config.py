@@ -15,8 +15,8 @@ MAX_STEPS = 10_000_000
 MAX_CHUNK_FRAMES = 4096
 MAX_FILE_BYTES = 2**40
 MAX_THREADS = 1024
-BACKENDS = ("auto", "torch", "cpu")
-PRECISIONS = ("auto", "float32", "bfloat16")
+BACKENDS = ("auto", "torch", "cpu", "cuda")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 #: Optimiser steps of each preset.
 PRESETS = {"fast": 3000, "balanced": 12000, "best": 60000}
 
@@ -38,9 +38,9 @@ class EncodeConfig:
 
     preset: fast, balanced or best; steps overrides its number of steps. chunk_frames: frames of a
     video that share a network.
-    precision: of the products in fitting, float32, bfloat16, or auto for bfloat16 where the
-    processor has it; decoded pixels are float32 always. threads: 0 takes every core. seed: same
-    seed, machine and instruction set, same bytes.
+    precision: of the products in fitting, float32, bfloat16 (cpu), float16 (cuda), or auto for
+    16 bits where the backend has them; decoded pixels are float32 always. threads: 0 takes every
+    core. seed: same seed, machine and instruction set, same bytes.
     """
 
     width: int | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from importlib.util import find_spec
 
 from tcnn_codec import __version__, backends
 from tcnn_codec.errors import CodecError
@@ -20,15 +21,15 @@ def examine() -> dict[str, dict[str, str]]:
             "python": platform.python_version(),
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         },
-        "backends": {name: _backend(name) for name in ("cpu", "torch")},
-        "native module": _native(),
+        "backends": {name: _backend(name) for name in ("cpu", "cuda", "torch")},
+        "native modules": _native(),
         "libraries": {name: _library(name) for name in LIBRARIES},
     }
 
 
 def _backend(name: str) -> str:
     try:
-        return f"available, {backends.create(name).isa}"
+        return f"available, {backends.create(name, precision='auto').isa}"
     except CodecError as error:
         return f"unavailable: {error}"
     except ImportError as error:
@@ -50,7 +51,18 @@ def _native() -> dict[str, str]:
         if _cpu.has_bfloat16("avx512")
         else "unavailable: this processor or build lacks AVX512_BF16; fitting runs in float32"
     )
-    return {"compiler": _cpu.compiler, **states}
+    return {"compiler": _cpu.compiler, **states, "_cuda": _cuda()}
+
+
+def _cuda() -> str:
+    if find_spec("tcnn_codec._cuda") is None:
+        return "not built; `TCNN_CODEC_CUDA=ON pip install -e .` where there is nvcc"
+    try:
+        from tcnn_codec import _cuda
+    except ImportError as error:
+        return f"unavailable: {error}; rebuild with `TCNN_CODEC_CUDA=ON pip install -e .`"
+    count = _cuda.device_count()
+    return f"available, {count} GPUs" if count else "available, but this process can use no GPU"
 
 
 def _library(name: str) -> str:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
+import subprocess
+import sys
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
+import pybind11
 import pytest
+
+ROOT = Path(__file__).parents[1]
 
 #: Comma-separated names, such as avx512: a test that would skip for want of one fails instead.
 REQUIRE_VARIABLE = "TCNN_CODEC_REQUIRE"
-KNOWN = ("avx512", "bfloat16", "avx2", "scalar")
+KNOWN = ("avx512", "bfloat16", "avx2", "scalar", "cuda")
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +38,41 @@ def need() -> Callable[[str, bool], None]:
         pytest.skip(message)
 
     return check
+
+
+@pytest.fixture(scope="session")
+def build_emulated() -> Callable[[str], Path]:
+    """build(target): a target of tests/cuda/CMakeLists.txt, up to date; the folder it is in."""
+    folder = ROOT / "build" / "emulated"
+    # Of the environment that the tests run in, where it has them.
+    tools = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+    cmake, ninja = (shutil.which(name, path=tools) for name in ("cmake", "ninja"))
+    assert cmake, "no cmake; install the dev extra"
+    assert ninja, "no ninja; install the dev extra"
+    configure = [
+        *(cmake, "-S", str(ROOT / "tests" / "cuda"), "-B", str(folder), "-G", "Ninja"),
+        f"-DCMAKE_MAKE_PROGRAM={ninja}",
+        f"-DPython_EXECUTABLE={sys.executable}",
+        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+    ]
+
+    def build(target: str) -> Path:
+        for command in (configure, [cmake, "--build", str(folder), "--target", target]):
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+        return folder
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def cuda_emulated(build_emulated: Callable[[str], Path]) -> ModuleType:
+    """The module _cuda with its kernels run on the CPU."""
+    name = "_cuda_emulated"
+    path = build_emulated(name) / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

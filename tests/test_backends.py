@@ -350,8 +350,19 @@ def test_forced_isa(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_create() -> None:
     assert backends.create("auto").name == "cpu"
     assert backends.create("torch").name == "torch"
-    with pytest.raises(CodecError, match="'gpu'; allowed are auto, cpu, torch"):
+    with pytest.raises(CodecError, match="'gpu'; allowed are auto, cpu, cuda, torch"):
         backends.create("gpu")
+
+
+def test_create_without_the_cuda_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tcnn_codec._cuda", None)
+    for name, precision in (("cuda", "auto"), ("auto", "float16")):
+        with pytest.raises(BackendUnavailable, match=r"_cuda was not built; .*--backend cpu"):
+            backends.create(name, precision=precision)
+    with pytest.raises(
+        BackendUnavailable, match="'cuda' has no float32; allowed are auto, float16"
+    ):
+        backends.create("cuda", precision="float32")
 
 
 def test_native_code_refuses_wrong_arrays(native: CpuBackend) -> None:

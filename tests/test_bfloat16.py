@@ -13,68 +13,22 @@ import pytest
 import torch
 from cases import CASES, Case
 from numpy.typing import NDArray
+from rounding_oracle import Rounding, compute
 
 from tcnn_codec import _cpu, backends
 from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.backends.reference import ReferenceBackend
 from tcnn_codec.errors import BackendUnavailable, CodecError
-from tcnn_codec.siren import encode_axis
 
 SEEDS = range(5)
 EXACT = ReferenceBackend(torch.float64)
+BFLOAT16 = Rounding(torch.bfloat16)
 
 
 @pytest.fixture(scope="module")
 def bfloat16(need: Callable[[str, bool], None]) -> CpuBackend:
     need("bfloat16", _cpu.has_bfloat16("avx512"))
     return CpuBackend(threads=2, isa="avx512", precision="bfloat16")
-
-
-def rounded(x: torch.Tensor) -> torch.Tensor:
-    """To the nearest bfloat16."""
-    return x.to(torch.bfloat16).to(x.dtype)
-
-
-def loss_and_grad(case: Case, seed: int) -> tuple[float, NDArray[np.float32]]:
-    """Mean squared error and its gradient, float32, every operand of a product between layers
-    rounded to bfloat16: activations, cosines, deltas, weights times w0 / pi (forward) and times w0
-    (backward).
-    """
-    spec, grid, indices = case.spec, case.grid, case.indices(seed)
-    params = torch.from_numpy(case.params(seed))
-    pixels = np.arange(grid.pixels) if indices is None else indices.astype(np.int64)
-    row = pixels // grid.width
-    places = (pixels % grid.width, row % grid.height, row // grid.height)
-    axes = [
-        torch.from_numpy(encode_axis(spec, size))[place]
-        for size, place in zip(grid.axis_sizes(spec.axes), places, strict=False)
-    ]
-    encoded = torch.cat(axes, dim=1)
-    target = torch.from_numpy(case.target(seed)[pixels]).float() * (2 / 255) - 1
-    parts = [params[t.place].reshape(t.shape) for t in spec.tensors]
-    weights, biases = parts[::2], parts[1::2]
-
-    phase = spec.w0 * (encoded @ weights[0].T + biases[0])
-    sines, cosines = [rounded(torch.sin(phase))], [rounded(torch.cos(phase))]
-    for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True):
-        turns = sines[-1] @ rounded(spec.w0 / torch.pi * weight).T
-        phase = torch.pi * turns + spec.w0 * bias
-        sines.append(rounded(torch.sin(phase)))
-        cosines.append(rounded(torch.cos(phase)))
-    error = sines[-1] @ rounded(weights[-1]).T + biases[-1] - target
-
-    # Sums over pixels; the mean and the inner w0 come last.
-    mean = 2 / error.numel()
-    gradient = [mean * error.sum(0), mean * rounded(error).T @ sines[-1]]
-    delta = (rounded(error) @ rounded(weights[-1])) * cosines[-1]
-    for layer in range(spec.hidden_layers, 0, -1):
-        gradient.append(mean * spec.w0 * delta.sum(0))
-        delta = rounded(delta)
-        gradient.append(mean * spec.w0 * delta.T @ sines[layer - 1])
-        delta = (delta @ rounded(spec.w0 * weights[layer])) * cosines[layer - 1]
-    gradient += [mean * spec.w0 * delta.sum(0), mean * spec.w0 * delta.T @ encoded]
-    flat = torch.cat([part.ravel() for part in reversed(gradient)])
-    return error.square().mean().item(), flat.numpy()
 
 
 @cache
@@ -86,12 +40,12 @@ def exact(case: Case, seed: int) -> tuple[float, NDArray[np.float64]]:
 
 
 def errors(
-    compute: Callable[[Case, int], tuple[float, NDArray[np.float32]]], case: Case
+    answer: Callable[[Case, int], tuple[float, NDArray[np.float32]]], case: Case
 ) -> NDArray[np.float64]:
     """Relative errors of the loss and of the gradient, float64 [seed, 2]."""
     found = []
     for seed in SEEDS:
-        loss, gradient = compute(case, seed)
+        loss, gradient = answer(case, seed)
         exact_loss, exact_gradient = exact(case, seed)
         way = np.linalg.norm(gradient - exact_gradient) / np.linalg.norm(exact_gradient)
         found.append((loss / exact_loss - 1, way))
@@ -104,17 +58,21 @@ def rms(values: NDArray[np.float64]) -> float:
 
 @cache
 def oracle_errors(case: Case) -> NDArray[np.float64]:
-    return errors(loss_and_grad, case)
+    def answer(case: Case, seed: int) -> tuple[float, NDArray[np.float32]]:
+        found = compute(case, seed, BFLOAT16)
+        return found.loss, found.gradient
+
+    return errors(answer, case)
 
 
 @pytest.fixture(scope="module")
 def native_errors(bfloat16: CpuBackend) -> Callable[[Case], NDArray[np.float64]]:
-    def compute(case: Case, seed: int) -> tuple[float, NDArray[np.float32]]:
+    def answer(case: Case, seed: int) -> tuple[float, NDArray[np.float32]]:
         return bfloat16.loss_and_grad(
             case.spec, case.params(seed), case.grid, case.target(seed), case.indices(seed)
         )
 
-    return cache(lambda case: errors(compute, case))
+    return cache(lambda case: errors(answer, case))
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])

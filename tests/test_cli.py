@@ -350,7 +350,7 @@ def test_doctor() -> None:
     facts = report("doctor")
     assert facts["backends"]["cpu"].startswith("available, ")
     assert facts["backends"]["torch"].startswith("available, torch ")
-    assert facts["native module"]["scalar"] == "available"
+    assert facts["native modules"]["scalar"] == "available"
     text = call("doctor").out
     for group, lines in facts.items():
         assert f"{group}\n" in text

@@ -153,7 +153,7 @@ CASES = {
     ENCODE + "--seed -1": ("--seed is -1;", "0 to 9223372036854775807", "0 is usual"),
     ENCODE + "--threads -1": ("--threads is -1;", "0 to 1024", "0 takes every core"),
     ENCODE + "--preset slow": ("--preset is 'slow'", "fast, balanced, best", "usual"),
-    ENCODE + "--backend gpu": ("--backend is 'gpu'", "auto", "torch", "cpu", "usual"),
+    ENCODE + "--backend gpu": ("--backend is 'gpu'", "auto", "torch", "cpu, cuda", "usual"),
     ENCODE + "--frames 2:2": ("--frames", "'2:2'", "0 <= A < B", "such as 0:25", HELP),
     ENCODE + "--frames 7": ("--frames", "'7'", "0 <= A < B", "such as 0:25", HELP),
     ENCODE + "--frames 1:": ("frames 1:", "'photo.png'", "A below 1"),

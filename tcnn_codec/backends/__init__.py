@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from tcnn_codec.backends.base import Backend
 from tcnn_codec.config import check_precision
 from tcnn_codec.errors import BackendUnavailable, CodecError
 
+#: The precisions that a backend trains in.
+TRAINS_IN = {
+    "cpu": ("float32", "bfloat16"),
+    "cuda": ("float16",),
+    "torch": ("float32",),
+}
+
 
 def create(name: str = "auto", threads: int = 0, precision: str = "float32") -> Backend:
-    """The backend called `name`: 'auto' (the fastest there is), 'cpu' or 'torch'.
+    """The backend called `name`: 'cpu', 'cuda', 'torch', or 'auto' for the fastest there is.
 
-    threads: 0 takes every core. precision: of the products in training, 'float32', 'bfloat16' or
-    'auto', which is bfloat16 where the backend has it. Raises BackendUnavailable where it cannot
-    run here, CodecError for another name or precision.
+    threads: of the cpu; 0 takes every core. precision: of the products in training, 'float32',
+    'bfloat16', 'float16' or 'auto', which is 16 bits where the backend has them. Raises
+    BackendUnavailable where it cannot run here, CodecError for another name or precision.
     """
     check_precision(precision)
-    if name in ("auto", "cpu"):
+    if name == "auto":
+        # Without the module there is no GPU to ask for, and torch need not be loaded.
+        if precision in ("auto", "float16") and find_spec("tcnn_codec._cuda"):
+            try:
+                return create("cuda", threads, precision)
+            except BackendUnavailable:
+                if precision == "float16":
+                    raise
+        name = "cuda" if precision == "float16" else "cpu"
+    if name not in TRAINS_IN:
+        raise CodecError(
+            f"backend is '{name}'; allowed are auto, cpu, cuda, torch; leave it out for auto"
+        )
+    if precision not in ("auto", *TRAINS_IN[name]):
+        allowed = ", ".join(("auto", *TRAINS_IN[name]))
+        raise BackendUnavailable(
+            f"backend '{name}' has no {precision}; allowed are {allowed}; "
+            "leave --precision out, or choose another --backend"
+        )
+    if name == "cuda":
+        from tcnn_codec.backends.cuda import CudaBackend
+
+        return CudaBackend()
+    if name == "cpu":
         from tcnn_codec.backends.cpu import CpuBackend
 
         return CpuBackend(threads, precision=precision)
-    if name == "torch":
-        from tcnn_codec.backends.reference import ReferenceBackend
+    from tcnn_codec.backends.reference import ReferenceBackend
 
-        if precision == "bfloat16":
-            raise BackendUnavailable(
-                "backend 'torch' has no bfloat16; allowed are auto and float32; "
-                "leave --precision out, or choose --backend cpu"
-            )
-        return ReferenceBackend(threads=threads)
-    raise CodecError(f"backend is '{name}'; allowed are auto, cpu, torch; leave it out for auto")
+    return ReferenceBackend(threads=threads)

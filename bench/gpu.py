@@ -1,0 +1,232 @@
+"""Time of a training step, and of encoding, on a GPU, against PyTorch and tinycudann there.
+
+python bench/gpu.py [IMAGE …] [--quick] [--networks NAME …] [--rounds N] [--json FILE]
+
+A step of ours is one of fit_steps, optimiser included, over every pixel of a 768x512 image, or over
+a batch as encoding takes it; its time is the difference of two calls of unlike length, so that
+copies to and from the GPU do not count. PyTorch's is forward, loss, backward and Adam, eager and
+compiled with CUDA graphs; tinycudann's the same through its CutlassMLP with sine (no biases, and
+its own float16), where it is installed. Images are encoded as `encode` does it, wall clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from common import Table, begin, parser, write
+from paper import PaperFit
+
+from tcnn_codec.backends.base import U8, Batches
+from tcnn_codec.backends.cuda import Choices, CudaBackend
+from tcnn_codec.config import EncodeConfig
+from tcnn_codec.encoder import encode_file
+from tcnn_codec.optimiser import OptimiserState
+from tcnn_codec.schedule import BATCH
+from tcnn_codec.siren import Grid, SirenSpec, encode_axis, initialise
+
+GRID = Grid(width=768, height=512)
+NETWORKS = {f"paper {width}": SirenSpec(width=width) for width in (32, 64, 128)}
+SHORT, LONG = 20, 120
+#: Ways to launch that are tried; 0 is the backend's own choice.
+GROUPS, WARPS, TILES = (0, 66, 132, 264), (0, 4), (1, 2)
+NETWORKS_SIDE_BY_SIDE = 24
+
+
+def seconds(run: Callable[[], object]) -> float:
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    run()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def per_step(run: Callable[[int], object], rounds: int) -> list[float]:
+    """Seconds of one step, one entry a round, of what `run` does as many times as it is told."""
+    for steps in (SHORT, LONG):
+        run(steps)
+    return [
+        (seconds(lambda: run(LONG)) - seconds(lambda: run(SHORT))) / (LONG - SHORT)
+        for _ in range(rounds)
+    ]
+
+
+def ours(
+    backend: CudaBackend, spec: SirenSpec, target: U8, count: int, networks: int = 1
+) -> Callable[[int], object]:
+    """Steps of `count` pixels each, of as many networks side by side."""
+    order = np.random.default_rng(0).permutation(np.arange(GRID.pixels, dtype=np.uint32))
+
+    def run(steps: int) -> None:
+        starts = tuple((count * i % GRID.pixels, 1) for i in range(steps))
+        batches, rates = Batches(order, starts, count), np.full(steps, 1e-4, np.float32)
+        states = [OptimiserState.start(initialise(spec, i)) for i in range(networks)]
+        backend.fit_steps_of_many(
+            spec,
+            states,
+            [GRID] * networks,
+            [target] * networks,
+            [batches] * networks,
+            rates,
+            [None] * networks,
+        )
+
+    return run
+
+
+def repeat(step: Callable[[], object]) -> Callable[[int], object]:
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            step()
+
+    return run
+
+
+def tinycudann(spec: SirenSpec, target: U8) -> Callable[[int], object]:
+    """Its network of the same shape less the biases, on encoded coordinates."""
+    import tinycudann as tcnn  # type: ignore[import-not-found]
+
+    x, y = (torch.from_numpy(encode_axis(spec, size)) for size in GRID.axis_sizes(2))
+    shape = (GRID.height, GRID.width, spec.features_per_axis)
+    encoded = torch.cat([x[None].expand(shape), y[:, None].expand(shape)], dim=-1)
+    inputs = encoded.reshape(GRID.pixels, -1).contiguous().cuda()
+    wanted = torch.tensor(target).cuda() * (2 / 255) - 1
+    network = tcnn.Network(
+        inputs.shape[1],
+        spec.out_channels,
+        {
+            "otype": "CutlassMLP",
+            "activation": "Sine",
+            "output_activation": "None",
+            "n_neurons": spec.width,
+            "n_hidden_layers": spec.hidden_layers + 1,
+        },
+    )
+    adam = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True)
+
+    def step() -> None:
+        adam.zero_grad()
+        (network(inputs).float() - wanted).square().mean().backward()
+        adam.step()
+
+    return repeat(step)
+
+
+def measure_steps(
+    name: str, spec: SirenSpec, rounds: int, table: Table, quick: bool
+) -> list[dict[str, Any]]:
+    target = np.random.default_rng(0).integers(0, 256, (GRID.pixels, 3), dtype=np.uint8)
+    runs: dict[str, Callable[[], Callable[[int], object]]] = {
+        "torch eager": lambda: repeat(
+            PaperFit(spec, GRID, target, compiled=False, device="cuda").step
+        ),
+        "torch compile, CUDA graphs": lambda: repeat(
+            PaperFit(spec, GRID, target, compiled=True, device="cuda").step
+        ),
+    }
+    if find_spec("tinycudann"):
+        runs["tinycudann CutlassMLP"] = lambda: tinycudann(spec, target)
+    for graph in (False, True):
+        backend = CudaBackend(choices=Choices(graph=graph))
+        label = "a graph" if graph else "one launch"
+        for count, what in ((GRID.pixels, "all pixels"), (BATCH, f"{BATCH} pixels")):
+            runs[f"ours, {what}, {label}"] = lambda backend=backend, count=count: ours(
+                backend, spec, target, count
+            )
+    runs[f"ours, {BATCH} pixels, {NETWORKS_SIDE_BY_SIDE} networks"] = lambda: ours(
+        CudaBackend(), spec, target, BATCH, NETWORKS_SIDE_BY_SIDE
+    )
+    if not quick:
+        for group, warps, tiles in itertools.product(GROUPS, WARPS, TILES):
+            if tiles == 2 and spec.width > 64:
+                continue
+            backend = CudaBackend(choices=Choices(group=group, warps=warps, tiles=tiles))
+            runs[f"group {group}, warps {warps}, tiles {tiles}"] = lambda backend=backend: ours(
+                backend, spec, target, GRID.pixels
+            )
+    rows: list[dict[str, Any]] = []
+    for contestant, make in runs.items():
+        try:
+            times = per_step(make(), rounds)
+        except Exception as error:  # a contestant that cannot run here is a row, not the end
+            print(f"{name}, {contestant}: not measured: {str(error).splitlines()[0]}", flush=True)
+            continue
+        median = statistics.median(times)
+        rows.append(
+            {
+                "operation": "step",
+                "network": name,
+                "contestant": contestant,
+                "microseconds": 1e6 * median,
+                "fastest": 1e6 * min(times),
+                "slowest": 1e6 * max(times),
+            }
+        )
+        compiled = [row for row in rows if row["contestant"] == "torch compile, CUDA graphs"]
+        times_compiled = compiled[0]["microseconds"] / (1e6 * median) if compiled else None
+        rows[-1]["times_compiled"] = times_compiled
+        shown = "-" if times_compiled is None else f"{times_compiled:.1f}x"
+        table.row(f"{name}, {contestant}", f"{1e6 * median:.1f}", shown)
+    return rows
+
+
+def measure_encodes(images: list[Path]) -> list[dict[str, Any]]:
+    """The paper's point, width 32, and whole files by preset."""
+    print()
+    table = Table("encode, width 32", "seconds", "bytes", "dB")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for preset in ("fast", "balanced"):
+            config = EncodeConfig(width=32, preset=preset, backend="cuda")
+            for image in images:
+                stream = Path(folder) / "image.tcnn"
+                start = time.perf_counter()
+                encoded = encode_file(image, stream, config)
+                took = time.perf_counter() - start
+                size = stream.stat().st_size
+                rows.append(
+                    {
+                        "operation": "encode",
+                        "image": image.name,
+                        "preset": preset,
+                        "seconds": took,
+                        "bytes": size,
+                        "psnr_db": encoded.psnr_db,
+                    }
+                )
+                table.row(f"{image.name}, {preset}", f"{took:.2f}", size, f"{encoded.psnr_db:.2f}")
+    return rows
+
+
+def main() -> None:
+    made = parser(__doc__, quick="one network, one round, no ways to launch but the usual")
+    made.add_argument("images", type=Path, nargs="*", metavar="IMAGE")
+    made.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    made.add_argument("--rounds", type=int, default=5)
+    options: argparse.Namespace = made.parse_args()
+    facts = begin(options)
+    facts["gpu"] = CudaBackend().isa
+    facts["cuda"] = torch.version.cuda
+    print(f"gpu: {facts['gpu']}\n")
+    table = Table("step of a 768x512 image".ljust(52), "us", "x compile")
+    rows = []
+    for name in options.networks[:1] if options.quick else options.networks:
+        rounds = 1 if options.quick else options.rounds
+        rows += measure_steps(name, NETWORKS[name], rounds, table, options.quick)
+    rows += measure_encodes(options.images)
+    if not find_spec("tinycudann"):
+        print("\ntinycudann: not measured: not installed")
+    write(options.json, facts, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,285 @@
+// Plans launches and makes them: tile and group sizes, where everything lies in the workspace.
+
+#include <algorithm>
+#include <initializer_list>
+
+#include "engine.h"
+#include "kernels.cuh"
+
+namespace tcnn_codec {
+namespace cuda {
+namespace {
+
+constexpr double kPi = 3.14159265358979323846;
+
+Shape padded_shape(const SirenShape& from) {
+  Shape shape{};
+  shape.axes = from.axes;
+  shape.features = from.features;
+  shape.hidden_layers = from.hidden_layers;
+  shape.width = from.width;
+  shape.out_channels = from.out_channels;
+  shape.w0 = from.w0;
+  shape.half_turns = float(double(from.w0) / kPi);
+  for (const int padded : {128, 96, 64, 48, 32})
+    if (from.width <= padded) shape.padded = padded;
+  return shape;
+}
+
+using Kernel = void (*)(Launch);
+
+// Of one padded width and tile.
+struct Kernels {
+  Kernel train, train_unshared, fit, evaluate;
+};
+
+template <int kPadded, int kTiles>
+Kernels kernels_of() {
+  Kernels found;
+  found.train = train_kernel<kPadded, kTiles, true>;
+  found.train_unshared = train_kernel<kPadded, 1, false>;
+  found.fit = fit_kernel<kPadded, kTiles>;
+  found.evaluate = evaluate_kernel<kPadded, kTiles>;
+  return found;
+}
+
+// Of wider networks, what two tiles keep leaves room for too few warps.
+constexpr int kWidestOfTwoTiles = 64;
+
+Kernels kernels_for(const Shape& shape, int tiles) {
+  switch (shape.padded) {
+    case 32:
+      return tiles == 2 ? kernels_of<32, 2>() : kernels_of<32, 1>();
+    case 48:
+      return tiles == 2 ? kernels_of<48, 2>() : kernels_of<48, 1>();
+    case 64:
+      return tiles == 2 ? kernels_of<64, 2>() : kernels_of<64, 1>();
+    case 96:
+      return kernels_of<96, 1>();
+    default:
+      return kernels_of<128, 1>();
+  }
+}
+
+// Hands out pieces of the workspace; without one, adds up what it would take.
+class Pieces {
+ public:
+  explicit Pieces(char* memory) : memory_(memory) {}
+
+  template <class T>
+  T* take(int64_t count) {
+    T* piece = memory_ ? reinterpret_cast<T*>(memory_ + used_) : nullptr;
+    used_ += (size_t(count) * sizeof(T) + 255) / 256 * 256;
+    return piece;
+  }
+  size_t used() const { return used_; }
+
+ private:
+  char* memory_;
+  size_t used_ = 0;
+};
+
+Division divide(const Shape& shape, int64_t count, const Plan& plan) {
+  return Division::of(shape, plan.warps, plan.tiles, uint32_t(count), plan.group);
+}
+
+// What one network needs, after what all share. count: pixels of a batch, 0 for evaluate.
+Network place(const Shape& shape, const Job& job, int64_t count, const Plan& plan, Pieces& pieces) {
+  Network network{};
+  network.params = job.params;
+  network.mean = job.mean;
+  network.variance = job.variance;
+  network.scales = job.scales;
+  network.target8 = job.target8;
+  network.target32 = job.target32;
+  network.order = job.order;
+  network.order_size = uint32_t(job.order_size);
+  if (job.order_size) network.order_reciprocal = ~uint64_t(0) / uint64_t(job.order_size);
+  network.steps = static_cast<const Step*>(job.steps);
+  network.losses = job.losses;
+  network.pixels32 = job.pixels32;
+  network.pixels8 = job.pixels8;
+  network.gradient = job.gradient;
+  for (int axis = 0; axis < 3; ++axis) {
+    network.encoding[axis] = job.encoding[axis];
+    network.encoding16[axis] = job.encoding16[axis];
+    network.size[axis] = int(job.size[axis]);
+    network.table[axis] = pieces.take<float>(axis < shape.axes ? job.size[axis] * shape.padded : 0);
+  }
+  const int64_t hidden = shape.hidden_layers, padded = shape.padded;
+  network.forward = pieces.take<uint4>(hidden * shape.operand_words());
+  network.backward = pieces.take<uint4>(hidden * shape.operand_words());
+  network.bias = pieces.take<float>(hidden * padded);
+  network.output_forward = pieces.take<uint2>(padded / 16 * kWarp);
+  network.output_backward = pieces.take<uint32_t>(padded / 8 * kWarp);
+  network.output_bias = pieces.take<float>(kOut);
+  if (!count) return network;
+  const Division division = divide(shape, count, plan);
+  network.partial = pieces.take<float>(int64_t(division.partials()) * partial_stride(shape));
+  if (!network.gradient) network.gradient = pieces.take<float>(shape.parameters());
+  if (!plan.muon_shared) network.muon = pieces.take<float>(plan.group * muon_floats(shape));
+  if (!plan.kept_shared)
+    network.pixels = pieces.take<char>(int64_t(plan.group) * division.tile * shape.pixel_bytes());
+  network.barrier = pieces.take<unsigned>(1);
+  return network;
+}
+
+// Places every job, copies what the kernels read of them to the front of the workspace.
+Launch prepare(const Shape& shape, const std::vector<Job>& jobs, int64_t count, const Plan& plan,
+               char* workspace, Stream stream) {
+  Pieces pieces(workspace);
+  Network* on_device = pieces.take<Network>(int64_t(jobs.size()));
+  Launch launch{};
+  launch.step = pieces.take<int>(1);
+  std::vector<Network> networks;
+  for (const Job& job : jobs) networks.push_back(place(shape, job, count, plan, pieces));
+  copy_to_device(on_device, networks.data(), networks.size() * sizeof(Network), stream);
+  fill(launch.step, 0xff, sizeof(int), stream);  // -1: pack_kernel counts before it begins
+  for (const Network& network : networks)
+    if (network.barrier) fill(network.barrier, 0, sizeof(unsigned), stream);
+  launch.shape = shape;
+  launch.networks = on_device;
+  launch.group = plan.group;
+  launch.division = divide(shape, count, plan);
+  launch.muon_shared = plan.muon_shared;
+  return launch;
+}
+
+// Launches phases one after another.
+void run(std::initializer_list<Kernel> phases, int blocks, const Plan& plan, const Launch& launch,
+         Stream stream) {
+  for (const Kernel phase : phases)
+    tcnn_codec::cuda::launch(phase, blocks, plan.warps * kWarp, plan.shared_bytes, false, stream,
+                             launch);
+}
+
+// Calls run(first, blocks) for as many networks at a time as the plan says.
+template <class Run>
+void in_waves(Launch& launch, const Plan& plan, size_t networks, const Run& run) {
+  const Network* all = launch.networks;
+  for (size_t first = 0; first < networks; first += size_t(plan.networks_at_once)) {
+    launch.networks = all + first;
+    run(int(std::min(networks - first, size_t(plan.networks_at_once))) * plan.group);
+  }
+}
+
+}  // namespace
+
+Plan make_plan(int device, const SirenShape& from, const std::vector<Job>& jobs, int64_t count,
+               const Choices& choices) {
+  const UseDevice use(device);
+  const DeviceInfo info = device_info(device);
+  const Shape shape = padded_shape(from);
+  const bool training = count > 0;
+  const int networks = int(jobs.size());
+  int64_t pixels = count;
+  for (const Job& job : jobs)
+    if (!training) pixels = std::max(pixels, job.size[0] * job.size[1] * job.size[2]);
+
+  Plan plan{};
+  plan.tiles = choices.tiles;
+  // Two tiles share their loads of the weights; with one, small batches reach more multiprocessors.
+  if (!plan.tiles) plan.tiles = pixels * networks >= 512LL * info.multiprocessors ? 2 : 1;
+  if (shape.padded > kWidestOfTwoTiles) plan.tiles = 1;
+  const auto kept_bytes = [&](int warps) {
+    return kSharedFront + size_t(warps) * size_t(plan.tiles * kRows * shape.pixel_bytes());
+  };
+  plan.warps = choices.warps ? choices.warps : kMostWarps;
+  plan.kept_shared = true;
+  if (training && !choices.warps)
+    while (plan.warps > 1 && kept_bytes(plan.warps) > info.shared_bytes) plan.warps /= 2;
+  if (training && kept_bytes(plan.warps) > info.shared_bytes) {
+    plan.kept_shared = false;
+    plan.tiles = 1;
+    if (!choices.warps) plan.warps = kMostWarps;
+  }
+  const size_t pack_bytes = kSharedFront + sizeof(float) * size_t(pack_floats(shape));
+  const size_t reduce_bytes = kSharedFront + sizeof(float) * size_t(plan.warps * kWarp);
+  const size_t muon_bytes = kSharedFront + sizeof(float) * size_t(muon_floats(shape));
+  plan.muon_shared = muon_bytes <= info.shared_bytes;
+  plan.shared_bytes = std::max(pack_bytes, training ? reduce_bytes : 0);
+  if (training && plan.kept_shared)
+    plan.shared_bytes = std::max(plan.shared_bytes, kept_bytes(plan.warps));
+  if (training && plan.muon_shared) plan.shared_bytes = std::max(plan.shared_bytes, muon_bytes);
+  if (plan.shared_bytes > info.shared_bytes)
+    throw DeviceError("shared memory of a block: " + std::to_string(plan.shared_bytes) +
+                      " bytes are needed, this device has " + std::to_string(info.shared_bytes));
+
+  const Kernels kernels = kernels_for(shape, plan.tiles);
+  const int threads = plan.warps * kWarp;
+  const int at_once =
+      info.multiprocessors *
+      std::max(1, blocks_per_multiprocessor(training ? kernels.fit : kernels.evaluate, threads,
+                                            plan.shared_bytes));
+  plan.group = choices.group;
+  if (!plan.group) {
+    const int64_t tile = int64_t(plan.warps) * plan.tiles * kRows;
+    const int64_t useful = std::max<int64_t>((pixels + tile - 1) / tile, shape.layers());
+    plan.group = int(std::max<int64_t>(1, std::min<int64_t>(useful, at_once / networks)));
+  }
+  plan.cooperative =
+      training && info.cooperative && !choices.graph && plan.kept_shared && plan.group <= at_once;
+  plan.networks_at_once = plan.cooperative ? std::max(1, at_once / plan.group) : networks;
+  Pieces pieces(nullptr);
+  pieces.take<Network>(networks);
+  pieces.take<int>(1);
+  for (const Job& job : jobs) place(shape, job, count, plan, pieces);
+  plan.workspace_bytes = pieces.used();
+  return plan;
+}
+
+void fit_steps(int device, const SirenShape& from, const std::vector<Job>& jobs, int64_t count,
+               int steps, const Optimiser& state, const Plan& plan, char* workspace,
+               Stream stream) {
+  const UseDevice use(device);
+  const Shape shape = padded_shape(from);
+  const Kernels kernels = kernels_for(shape, plan.tiles);
+  const int threads = plan.warps * kWarp;
+  Launch launch = prepare(shape, jobs, count, plan, workspace, stream);
+  launch.constants = {state.beta1,    state.beta2,       state.epsilon,
+                      state.momentum, state.rate_weight, state.rate_floor};
+  launch.move = true;
+  launch.steps = steps;
+  const size_t shared = plan.shared_bytes;
+  if (plan.cooperative) {
+    launch.step = nullptr;
+    in_waves(launch, plan, jobs.size(), [&](int blocks) {
+      tcnn_codec::cuda::launch(kernels.fit, blocks, threads, shared, true, stream, launch);
+    });
+    return;
+  }
+  const int blocks = int(jobs.size()) * plan.group;
+  const std::initializer_list<Kernel> phases = {
+      pack_kernel, plan.kept_shared ? kernels.train : kernels.train_unshared, reduce_kernel,
+      optimise_kernel};
+  for (const Kernel phase : phases) allow_shared(phase, shared);
+  replay(stream, steps, [&](Stream capture) { run(phases, blocks, plan, launch, capture); });
+}
+
+void loss_and_grad(int device, const SirenShape& from, const std::vector<Job>& jobs, int64_t count,
+                   const Plan& plan, char* workspace, Stream stream) {
+  const UseDevice use(device);
+  const Shape shape = padded_shape(from);
+  const Kernels kernels = kernels_for(shape, plan.tiles);
+  const Launch launch = prepare(shape, jobs, count, plan, workspace, stream);
+  const int blocks = int(jobs.size()) * plan.group;
+  const std::initializer_list<Kernel> phases = {
+      pack_kernel, plan.kept_shared ? kernels.train : kernels.train_unshared, reduce_kernel};
+  for (const Kernel phase : phases) allow_shared(phase, plan.shared_bytes);
+  run(phases, blocks, plan, launch, stream);
+}
+
+void evaluate(int device, const SirenShape& from, const std::vector<Job>& jobs, const Plan& plan,
+              char* workspace, Stream stream) {
+  const UseDevice use(device);
+  const Shape shape = padded_shape(from);
+  Launch launch = prepare(shape, jobs, 0, plan, workspace, stream);
+  const int blocks = int(jobs.size()) * plan.group;
+  const std::initializer_list<Kernel> phases = {pack_kernel,
+                                                kernels_for(shape, plan.tiles).evaluate};
+  for (const Kernel phase : phases) allow_shared(phase, plan.shared_bytes);
+  run(phases, blocks, plan, launch, stream);
+}
+
+}  // namespace cuda
+}  // namespace tcnn_codec

@@ -1,0 +1,71 @@
+// The native contract of the cuda backend: what bind_cuda.cpp calls. Arrays lie in device memory,
+// the workspace is the caller's; nothing here waits for the device.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "../siren.h"
+#include "runtime.h"
+
+namespace tcnn_codec {
+namespace cuda {
+
+struct Shape;
+struct Network;
+
+// One network and its chunk. Null where an operation has no use for it.
+struct Job {
+  float* params;                  // [parameters]
+  float* mean;                    // likewise; csrc/siren.h, Optimiser
+  float* variance;                // likewise
+  const float* scales;            // likewise, or null
+  const float* encoding[3];       // [size, features] of each axis
+  const uint16_t* encoding16[3];  // float16: the same, 1, and zeros up to a multiple of 8
+  int64_t size[3];                // 1 for an axis the model does not have
+  const uint8_t* target8;         // Target, csrc/siren.h
+  const float* target32;
+  const uint32_t* order;  // Batch, csrc/siren.h
+  int64_t order_size;
+  const void* steps;  // [steps] of five words: start, stride, learning rate, Adam's rate of that
+                      // step learning_rate / (1 - beta1^t), its correction 1 / sqrt(1 - beta2^t)
+  float* losses;      // [steps], sums of squared errors
+  float* gradient;    // [parameters]
+  float* pixels32;    // [pixels, out_channels]; one of the two
+  uint8_t* pixels8;
+};
+
+// What may be chosen, and is where it is 0.
+struct Choices {
+  int group = 0;       // blocks that work on one network
+  int warps = 0;       // of a block: 1 to 8
+  int tiles = 0;       // rows of 16 pixels that a warp takes at once: 1 or 2
+  bool graph = false;  // single phases instead of one cooperative launch
+};
+
+// How jobs of one shape run on a device. Every network of a call has the same plan, which alone
+// decides the order of sums.
+struct Plan {
+  int warps, tiles, group;
+  bool kept_shared, muon_shared, cooperative;
+  size_t shared_bytes;  // of a block
+  int networks_at_once;
+  size_t workspace_bytes;  // for all
+};
+
+// count: pixels of a batch, 0 for evaluate. Throws DeviceError.
+Plan make_plan(int device, const SirenShape& shape, const std::vector<Job>& jobs, int64_t count,
+               const Choices& choices);
+
+// Each throws DeviceError. workspace: plan.workspace_bytes.
+void fit_steps(int device, const SirenShape& shape, const std::vector<Job>& jobs, int64_t count,
+               int steps, const Optimiser& constants, const Plan& plan, char* workspace,
+               Stream stream);
+// gradient and one loss of each job; `steps` names its batch, with rates of no meaning.
+void loss_and_grad(int device, const SirenShape& shape, const std::vector<Job>& jobs, int64_t count,
+                   const Plan& plan, char* workspace, Stream stream);
+void evaluate(int device, const SirenShape& shape, const std::vector<Job>& jobs, const Plan& plan,
+              char* workspace, Stream stream);
+
+}  // namespace cuda
+}  // namespace tcnn_codec

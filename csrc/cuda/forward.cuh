@@ -1,0 +1,164 @@
+// The network's value at the pixels of one warp, layer after layer in registers: the accumulators
+// of a matrix product are the left operand of the next one.
+#pragma once
+
+#include "network.cuh"
+
+namespace tcnn_codec {
+namespace cuda {
+
+// Of one warp's pixels, kTiles times kRows, eight neighbouring features: lane 4g + t holds features
+// 2t and 2t + 1 of pixels g and g + 8 of each tile, [2 * (pixel / 8) + feature % 2].
+template <int kTiles>
+using Block = float[kTiles][4];
+
+// All features of them in float16, [pixel / 8] pairs of neighbouring ones of each block: as left
+// operands of matrix products.
+template <int kPadded, int kTiles>
+struct Pairs {
+  static constexpr int kBlocks = kPadded / 8;
+  uint32_t values[kTiles][kBlocks][2];
+
+  // That of a product over features 16k to 16k + 15.
+  DEVICE void operand(int tile, int k, uint32_t (&a)[4]) const {
+    a[0] = values[tile][2 * k][0];
+    a[1] = values[tile][2 * k][1];
+    a[2] = values[tile][2 * k + 1][0];
+    a[3] = values[tile][2 * k + 1][1];
+  }
+};
+
+constexpr uint32_t kNoPixel = 0xffffffff;
+
+// Where a pixel lies on each axis; kNoPixel stands at the origin.
+struct Place {
+  int at[3];
+
+  DEVICE static Place of(const Network& network, uint32_t pixel) {
+    if (pixel == kNoPixel) pixel = 0;
+    const uint32_t width = uint32_t(network.size[0]), height = uint32_t(network.size[1]);
+    const uint32_t row = pixel / width;
+    return {{int(pixel % width), int(row % height), int(row / height)}};
+  }
+};
+
+// Phases of the input layer, from its tables: finish(block, phases) for every block. places: of the
+// lane's pixels g and g + 8 of each tile.
+template <int kPadded, int kTiles, class Finish>
+DEVICE void input_phases(const Shape& shape, const Network& network,
+                         const Place (&places)[kTiles][2], const Finish& finish) {
+  const int column = 2 * this_lane().member;
+#pragma unroll
+  for (int block = 0; block < kPadded / 8; ++block) {
+    Block<kTiles> phases;
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float2 sum = make_float2(0, 0);
+#pragma unroll
+        for (int axis = 0; axis < 3; ++axis) {
+          if (axis >= shape.axes) break;
+          const float2 part = *reinterpret_cast<const float2*>(
+              network.table[axis] + places[tile][half].at[axis] * kPadded + column + 8 * block);
+          sum.x += part.x;
+          sum.y += part.y;
+        }
+        phases[tile][2 * half] = sum.x;
+        phases[tile][2 * half + 1] = sum.y;
+      }
+    finish(block, phases);
+  }
+}
+
+// in W for a square W in the order of `pack_operands`: finish(block, values) for every block of
+// columns, as soon as it is there, so that what follows runs beside the next block's products.
+template <int kPadded, int kTiles, class Finish>
+DEVICE void multiply(const Pairs<kPadded, kTiles>& in, const uint4* operand, const Finish& finish) {
+  constexpr int kPairs = kPadded / 16;
+  operand += this_lane().lane;
+#pragma unroll
+  for (int pair = 0; pair < kPairs; ++pair) {
+    Block<kTiles> left = {}, right = {};
+#pragma unroll
+    for (int k = 0; k < kPairs; ++k) {
+      const uint4 b = operand[(pair * kPairs + k) * kWarp];
+#pragma unroll
+      for (int tile = 0; tile < kTiles; ++tile) {
+        uint32_t a[4];
+        in.operand(tile, k, a);
+        mma_16816(left[tile], a, b.x, b.y);
+        mma_16816(right[tile], a, b.z, b.w);
+      }
+    }
+    finish(2 * pair, left);
+    finish(2 * pair + 1, right);
+  }
+}
+
+// Keeps a pair of features of a pixel in rows of `stride` float16, or nothing.
+struct Keep {
+  char* sines;
+  char* cosines;
+  int stride;
+
+  DEVICE static uint32_t& at(char* memory, int stride, int pixel, int feature) {
+    return *reinterpret_cast<uint32_t*>(memory + 2 * (pixel * stride + feature));
+  }
+};
+
+// Sines of a block's phases + bias (or null); with kKeep, sines and cosines are kept, pixel `first`
+// on.
+template <bool kKeep, int kPadded, int kTiles>
+DEVICE void activate(int block, const Block<kTiles>& phases, const float* bias, const Keep& keep,
+                     int first, Pairs<kPadded, kTiles>& sines) {
+  const Lane self = this_lane();
+  const int feature = 8 * block + 2 * self.member;
+  float2 shift = make_float2(0, 0);
+  if (bias) shift = *reinterpret_cast<const float2*>(bias + feature);
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float* phase = phases[tile] + 2 * half;
+      float sine[2], cosine[2];
+      sincos_half_turns(phase[0] + shift.x, sine[0], cosine[0]);
+      sincos_half_turns(phase[1] + shift.y, sine[1], cosine[1]);
+      const uint32_t pair = pack_half2(sine[0], sine[1]);
+      sines.values[tile][block][half] = pair;
+      if (kKeep) {
+        const int pixel = first + kRows * tile + 8 * half + self.group;
+        Keep::at(keep.sines, keep.stride, pixel, feature) = pair;
+        Keep::at(keep.cosines, keep.stride, pixel, feature) = pack_half2(cosine[0], cosine[1]);
+      }
+    }
+}
+
+// The output layer: lane 4g + t receives channels 2t and 2t + 1 of pixels g and g + 8 of each tile.
+template <int kPadded, int kTiles>
+DEVICE void output(const Network& network, const Pairs<kPadded, kTiles>& sines,
+                   Block<kTiles>& values) {
+  const Lane self = this_lane();
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) values[tile][i] = 0;
+#pragma unroll
+  for (int k = 0; k < kPadded / 16; ++k) {
+    const uint2 b = network.output_forward[k * kWarp + self.lane];
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
+      uint32_t a[4];
+      sines.operand(tile, k, a);
+      mma_16816(values[tile], a, b.x, b.y);
+    }
+  }
+  const float* bias = network.output_bias + 2 * self.member;
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) values[tile][i] += bias[i % 2];
+}
+
+}  // namespace cuda
+}  // namespace tcnn_codec

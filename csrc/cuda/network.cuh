@@ -1,0 +1,119 @@
+// What the kernels share: the network's shape, where each of its parts lies in device memory, and
+// how blocks divide the work.
+#pragma once
+
+#include "platform.cuh"
+
+namespace tcnn_codec {
+namespace cuda {
+
+// Deltas are squared errors' slopes times this until gradients are added up: float16 has 2^-24 as
+// its smallest step.
+constexpr float kLossScale = 1024;
+constexpr int kWarp = 32;
+// Rows of one matrix product, and columns that two of its right-hand sides make.
+constexpr int kRows = 16, kColumns = 16;
+constexpr int kOut = 8;  // output channels, padded
+
+DEVICE_HOST int round_up(int value, int multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+// A SIREN, see csrc/siren.h, and how the kernels pad it.
+struct Shape {
+  int axes, features, hidden_layers, width, out_channels;
+  float w0, half_turns;  // half_turns = w0 / pi: a phase in half-turns is half_turns (W x + b)
+  int padded;            // width as the kernels have it: 32, 48, 64, 96 or 128
+
+  DEVICE_HOST int inputs() const { return axes * features; }
+  DEVICE_HOST int layers() const { return hidden_layers + 2; }
+  DEVICE_HOST int rows(int layer) const {
+    return layer == hidden_layers + 1 ? out_channels : width;
+  }
+  DEVICE_HOST int columns(int layer) const { return layer == 0 ? inputs() : width; }
+  // Where layer's weight begins in the flat vector; its bias follows it.
+  DEVICE_HOST int weight(int layer) const {
+    if (layer == 0) return 0;
+    return width * (inputs() + 1) + (layer - 1) * width * (width + 1);
+  }
+  DEVICE_HOST int bias(int layer) const { return weight(layer) + rows(layer) * columns(layer); }
+  DEVICE_HOST int parameters() const { return bias(layers() - 1) + out_channels; }
+
+  // Encoded features in float16, every axis padded to whole rows of a matrix load, and by one at
+  // least.
+  DEVICE_HOST int axis_features() const { return round_up(features + 1, 8); }
+  DEVICE_HOST int encoded() const { return round_up(axes * axis_features(), kColumns); }
+  // Strides of rows in shared memory, in float16: an odd number of 16 bytes, so that the eight rows
+  // of a matrix lie in different banks.
+  DEVICE_HOST int encoded_stride() const { return encoded() + 8; }
+  DEVICE_HOST int stride() const { return padded + 8; }
+  // Bytes that training keeps of one pixel: sines and cosines of every layer, encoded coordinates,
+  // the error of the output.
+  DEVICE_HOST int pixel_bytes() const {
+    return 2 * (2 * (hidden_layers + 1) * stride() + encoded_stride() + kOut);
+  }
+
+  // Hidden weights in float16, as matrix products take them, in words of 16 bytes: of one layer.
+  DEVICE_HOST int operand_words() const { return padded * padded / 8; }
+};
+
+// What one step does, read by the kernels.
+struct Step {
+  uint32_t start, stride;  // of Batch, csrc/siren.h
+  float learning_rate;
+  float adam_rate, adam_correction;  // learning_rate / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
+};
+
+// Of the optimiser, see csrc/siren.h.
+struct Constants {
+  float beta1, beta2, epsilon, momentum, rate_weight, rate_floor;
+};
+
+// One network on the device: all pointers into device memory.
+struct Network {
+  // Of the caller.
+  float *params, *mean, *variance;
+  const float* scales;            // null: Muon
+  const float* encoding[3];       // [size, features]
+  const uint16_t* encoding16[3];  // float16 [size, axis_features()]
+  int size[3];
+  const uint8_t* target8;  // exactly one target is set
+  const float* target32;
+  const uint32_t* order;  // null: pixels in their order
+  uint32_t order_size;
+  uint64_t order_reciprocal;  // (2^64 - 1) / order_size
+  const Step* steps;
+  float* losses;    // [steps], sums of squared errors
+  float* pixels32;  // evaluate's output; at most one is set
+  uint8_t* pixels8;
+  // Workspace.
+  float* table[3];            // [size, padded], half-turns
+  uint4* forward;             // [hidden_layers, operand_words()]
+  uint4* backward;            // likewise
+  float* bias;                // [hidden_layers, padded], half-turns
+  uint2* output_forward;      // [padded / 16, 32]
+  uint32_t* output_backward;  // [padded / 8, 32]
+  float* output_bias;         // [kOut]
+  float* partial;             // [partials, partial_stride], gradients of blocks, then squared error
+  float* gradient;            // [parameters]
+  float* muon;                // [layers, muon_floats()]
+  char* pixels;  // [group, tile] what training keeps, where that is not in shared memory
+  unsigned* barrier;
+};
+
+// A block's place among those that work on one network.
+struct Group {
+  int index, size;
+};
+
+struct Lane {
+  int warp, lane, group, member;  // group and member: of fragments, lane = 4 group + member
+};
+
+DEVICE Lane this_lane() {
+  const int lane = int(threadIdx.x) % kWarp;
+  return {int(threadIdx.x) / kWarp, lane, lane / 4, lane % 4};
+}
+
+}  // namespace cuda
+}  // namespace tcnn_codec

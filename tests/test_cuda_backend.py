@@ -1,0 +1,332 @@
+"""The CUDA backend, its kernels run on the CPU and on a GPU: the same cases as every other backend.
+
+Products are in float16, so the error against float64 may be twice that of an oracle that rounds at
+the same places.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import cache
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from cases import CASES, Case
+from conftest import REQUIRE_VARIABLE
+from numpy.typing import NDArray
+from rounding_oracle import Answer, Rounding, compute
+
+from tcnn_codec.backends.base import Batches, fit_steps
+from tcnn_codec.backends.cuda import Choices, CudaBackend
+from tcnn_codec.backends.reference import ReferenceBackend
+from tcnn_codec.errors import BackendUnavailable, CodecError
+from tcnn_codec.fit import peak_learning_rate
+from tcnn_codec.optimiser import OptimiserState
+from tcnn_codec.schedule import learning_rates
+from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
+
+SEEDS = range(3)
+RATE_WEIGHT = 0.03
+#: Of a batch, and of the encode whose first learning rates are taken.
+COUNT, ENCODE_STEPS = 100, 1000
+EXACT = ReferenceBackend(torch.float64)
+REFERENCE = ReferenceBackend()
+FLOAT16 = Rounding(torch.float16, scale=1024, sums=True)
+by_name = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+
+
+@pytest.fixture(autouse=True)
+def usual_device(cuda_emulated: ModuleType) -> Iterator[None]:
+    cuda_emulated.play()
+    cuda_emulated.schedule(cuda_emulated.Order.forward)
+    yield
+    cuda_emulated.play()
+    cuda_emulated.schedule(cuda_emulated.Order.forward)
+
+
+def gpu_is_there() -> bool:
+    try:
+        CudaBackend()
+    except BackendUnavailable:
+        return False
+    return True
+
+
+#: Without a GPU one test says so, not every one of them.
+ON_GPU = gpu_is_there() or "cuda" in os.environ.get(REQUIRE_VARIABLE, "").split(",")
+
+
+@pytest.fixture(params=["emulated", "gpu"] if ON_GPU else ["emulated"])
+def native(request: pytest.FixtureRequest, cuda_emulated: ModuleType) -> ModuleType | None:
+    """The kernels on the CPU; None for those on a GPU."""
+    return cuda_emulated if request.param == "emulated" else None
+
+
+def test_a_gpu_runs_these_tests_too(need: Callable[[str, bool], None]) -> None:
+    need("cuda", gpu_is_there())
+    assert CudaBackend().isa.startswith("sm_")
+
+
+def create(native: ModuleType | None, **choices: int) -> CudaBackend:
+    return CudaBackend(choices=Choices(**choices), native=native)
+
+
+@pytest.fixture
+def cuda(native: ModuleType | None) -> CudaBackend:
+    return create(native)
+
+
+def case_of(name: str) -> Case:
+    return next(case for case in CASES if case.name == name)
+
+
+def relative(found: NDArray[np.floating], exact: NDArray[np.floating]) -> float:
+    return float(np.linalg.norm(found.astype(np.float64) - exact) / np.linalg.norm(exact))
+
+
+def rms(errors: list[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(errors))))
+
+
+def arguments(case: Case, seed: int) -> tuple:
+    return case.spec, case.params(seed), case.grid, case.target(seed), case.indices(seed)
+
+
+exact_gradient = cache(lambda case, seed: EXACT.loss_and_grad(*arguments(case, seed)))
+oracle = cache(lambda case, seed: compute(case, seed, FLOAT16))
+
+
+def pixels_of(case: Case, output: NDArray, seed: int) -> NDArray:
+    indices = case.indices(seed)
+    return output if indices is None else output[indices]
+
+
+@by_name
+def test_forward_is_as_accurate_as_the_oracle(cuda: CudaBackend, case: Case) -> None:
+    found, expected = [], []
+    for seed in SEEDS:
+        params = case.params(seed)
+        exact = pixels_of(case, EXACT.evaluate(case.spec, params, case.grid), seed)
+        output = cuda.evaluate(case.spec, params, case.grid)
+        found.append(relative(pixels_of(case, output, seed), exact))
+        expected.append(relative(oracle(case, seed).output, exact))
+    assert rms(found) <= 2 * rms(expected)
+
+
+@by_name
+def test_gradient_is_as_accurate_as_the_oracle(cuda: CudaBackend, case: Case) -> None:
+    found, expected = [], []
+    for seed in SEEDS:
+        exact = exact_gradient(case, seed)[1]
+        found.append(relative(cuda.loss_and_grad(*arguments(case, seed))[1], exact))
+        expected.append(relative(oracle(case, seed).gradient, exact))
+    assert rms(found) <= 2 * rms(expected)
+
+
+def test_loss_is_as_accurate_as_the_oracle(cuda: CudaBackend) -> None:
+    """Over the whole list: one number's error is near zero by chance in some cases."""
+    found, expected = [], []
+    for case in CASES:
+        for seed in SEEDS:
+            exact = exact_gradient(case, seed)[0]
+            found.append(cuda.loss_and_grad(*arguments(case, seed))[0] / exact - 1)
+            expected.append(oracle(case, seed).loss / exact - 1)
+    assert rms(found) <= 2 * rms(expected)
+
+
+def start(case: Case, steps: int, count: int) -> tuple[OptimiserState, Batches, F32]:
+    """The first parameters, overlapping batches of `count` pixels, and the encoder's rates."""
+    pixels = case.grid.pixels
+    order = np.random.default_rng(0).permutation(np.arange(pixels, dtype=np.uint32))
+    stride = next(s for s in (3, 5, 7, 1) if s <= pixels and np.gcd(s, pixels) == 1)
+    starts = tuple((7 * step % pixels, stride) for step in range(steps))
+    state = OptimiserState.start(case.params(0), RATE_WEIGHT)
+    rates = learning_rates(ENCODE_STEPS, peak_learning_rate(case.spec, ENCODE_STEPS))[:steps]
+    return state, Batches(order, starts, min(pixels, count)), rates
+
+
+def fit(
+    backend: CudaBackend | ReferenceBackend,
+    case: Case,
+    steps: int = 2,
+    count: int = COUNT,
+    scales: F32 | None = None,
+) -> tuple[NDArray, OptimiserState]:
+    state, batches, rates = start(case, steps, count)
+    losses = backend.fit_steps(case.spec, state, case.grid, case.target(0), batches, rates, scales)
+    return losses, state
+
+
+@by_name
+def test_fifty_steps_stay_within_one_percent_of_float32(cuda: CudaBackend, case: Case) -> None:
+    losses, _ = fit(cuda, case, steps=50)
+    expected, _ = fit(REFERENCE, case, steps=50)
+    assert np.abs(losses / expected - 1).max() <= 0.01
+    assert losses[-1] < losses[0]
+
+
+def assert_same_bits(a: OptimiserState, b: OptimiserState) -> None:
+    for name in ("params", "mean", "variance"):
+        assert np.array_equal(getattr(a, name), getattr(b, name)), name
+    assert a.step == b.step
+
+
+@by_name
+def test_graph_and_one_launch_give_the_same_bits(native: ModuleType | None, case: Case) -> None:
+    (losses, state), (graph_losses, graph_state), (again_losses, again) = (
+        fit(create(native, group=2, graph=graph), case) for graph in (False, True, False)
+    )
+    assert_same_bits(state, graph_state)
+    assert np.array_equal(losses, graph_losses)
+    assert_same_bits(state, again)
+    assert np.array_equal(losses, again_losses)
+
+
+@pytest.mark.parametrize("name", ["paper-32", "paper-64-batch", "video", "rgba-80"])
+def test_schedules_change_no_bit(cuda_emulated: ModuleType, name: str) -> None:
+    case, found = case_of(name), []
+    for order, seed in (("forward", 0), ("reverse", 0), ("random", 1)):
+        cuda_emulated.schedule(getattr(cuda_emulated.Order, order), seed)
+        found.append(fit(create(cuda_emulated, group=2), case)[1])
+    for other in found[1:]:
+        assert_same_bits(found[0], other)
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"group": 1},
+        {"group": 3},
+        {"warps": 1},
+        {"warps": 3},
+        {"tiles": 2},
+        {"group": 7, "warps": 2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["paper-32", "paper-64-batch", "video", "coin-13x49", "odd-97"])
+def test_choices_change_roundings_only(
+    native: ModuleType | None, name: str, choices: dict[str, int]
+) -> None:
+    case = case_of(name)
+    exact = exact_gradient(case, 0)[1]
+    gradient = create(native, **choices).loss_and_grad(*arguments(case, 0))[1]
+    assert relative(gradient, exact) <= 2 * relative(oracle(case, 0).gradient, exact)
+
+
+@pytest.mark.parametrize("kibibytes", [48, 99, 163])
+@pytest.mark.parametrize("name", ["paper-64-batch", "paper-128", "coin-13x49"])
+def test_less_shared_memory_gives_smaller_tiles(
+    cuda_emulated: ModuleType, name: str, kibibytes: int
+) -> None:
+    case = case_of(name)
+    cuda_emulated.play(shared_bytes=kibibytes << 10)
+    exact = exact_gradient(case, 0)[1]
+    gradient = create(cuda_emulated).loss_and_grad(*arguments(case, 0))[1]
+    assert relative(gradient, exact) <= 2 * relative(oracle(case, 0).gradient, exact)
+    losses, _ = fit(create(cuda_emulated), case)
+    assert losses == pytest.approx(fit(REFERENCE, case)[0], rel=1e-3)
+
+
+@by_name
+def test_scaled_steps(cuda: CudaBackend, case: Case) -> None:
+    """Adam on every parameter in units of its scale, against the plain form of fit_steps."""
+    spec, first = case.spec, case.params(0)
+    scales = np.empty_like(first)
+    for tensor in spec.tensors:
+        scales[tensor.place] = np.abs(first[tensor.place]).max() / 31
+    kept = np.random.default_rng(0).random(first.size) < 0.5
+    scales[kept] = 0
+    losses, state = fit(cuda, case, scales=scales)
+    plain, batches, rates = start(case, 2, COUNT)
+    expected = fit_steps(cuda, spec, plain, case.grid, case.target(0), batches, rates, scales)
+    assert losses == pytest.approx(expected, rel=1e-5)
+    assert np.array_equal(state.params[kept], first[kept])
+    # Adam's first steps are of one size whatever the gradient's, up to its rounding near zero.
+    apart = np.abs(state.params - plain.params)[~kept] / scales[~kept]
+    assert np.median(apart) < 1e-5
+
+
+def test_networks_side_by_side_are_networks_alone(cuda_emulated: ModuleType) -> None:
+    case, backend = case_of("paper-32"), create(cuda_emulated, group=2)
+    grids = [Grid(20, 11), Grid(13, 17), Grid(30, 9)]
+    rng = np.random.default_rng(0)
+    states, targets, batches = [], [], []
+    for seed, grid in enumerate(grids):
+        states.append(OptimiserState.start(case.params(seed), RATE_WEIGHT))
+        targets.append(rng.integers(0, 256, (grid.pixels, 3), dtype=np.uint8))
+        order = rng.permutation(np.arange(grid.pixels, dtype=np.uint32))
+        batches.append(Batches(order, ((0, 1), (3, 1)), 150))
+    alone = [OptimiserState.start(state.params, RATE_WEIGHT) for state in states]
+    rates = np.full(2, 1e-3, np.float32)
+    for multiprocessors in (2, 6):  # in three waves, and all at once
+        cuda_emulated.play(multiprocessors=multiprocessors)
+        together = [OptimiserState.start(state.params, RATE_WEIGHT) for state in states]
+        losses = backend.fit_steps_of_many(
+            case.spec, together, grids, targets, batches, rates, [None] * 3
+        )
+        for i, grid in enumerate(grids):
+            single = OptimiserState.start(alone[i].params, RATE_WEIGHT)
+            expected = backend.fit_steps(case.spec, single, grid, targets[i], batches[i], rates)
+            assert_same_bits(together[i], single)
+            assert np.array_equal(losses[i], expected)
+
+
+@by_name
+def test_render_is_the_rounded_output(cuda: CudaBackend, case: Case) -> None:
+    params = case.params(2)
+    levels = (cuda.evaluate(case.spec, params, case.grid).astype(np.float64) + 1) * 127.5
+    rendered = cuda.render(case.spec, params, case.grid)
+    assert rendered.shape == (
+        case.grid.frames,
+        case.grid.height,
+        case.grid.width,
+        case.spec.out_channels,
+    )
+    assert np.abs(np.clip(levels, 0, 255).reshape(rendered.shape) - rendered).max() <= 0.5 + 1e-4
+
+
+def test_float_targets_are_taken_as_they_are(cuda: CudaBackend) -> None:
+    case = CASES[0]
+    target = case.target(0)
+    as_float = (target * np.float32(2 / 255) - 1).astype(np.float32)
+    loss, gradient = cuda.loss_and_grad(case.spec, case.params(0), case.grid, target)
+    other, other_gradient = cuda.loss_and_grad(case.spec, case.params(0), case.grid, as_float)
+    assert other == pytest.approx(loss, rel=1e-6)
+    assert relative(other_gradient, gradient) < 1e-4
+
+
+def test_native_code_refuses_wrong_arrays(cuda: CudaBackend) -> None:
+    spec, grid = SirenSpec(width=4), Grid(5, 4)
+    params, target = initialise(spec, 0), np.zeros((20, 3), np.uint8)
+    for bad, message in (
+        (params[:-1], "params has 342 elements; expected 343"),
+        (params.astype(np.float64), "params is float64; expected float32"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            cuda.loss_and_grad(spec, bad, grid, target)
+    with pytest.raises(ValueError, match="target has 57 elements; expected 60"):
+        cuda.loss_and_grad(spec, params, grid, target[:19])
+    with pytest.raises(ValueError, match="largest pixel index is 20; allowed are 0 to 19"):
+        cuda.loss_and_grad(spec, params, grid, target, np.array([3, 20], np.uint32))
+
+
+def test_a_device_too_small_is_an_error(cuda_emulated: ModuleType) -> None:
+    cuda_emulated.play(shared_bytes=4 << 10)
+    with pytest.raises(CodecError, match=r"shared memory of a block: \d+ bytes are needed"):
+        fit(create(cuda_emulated), case_of("paper-32"))
+
+
+def test_a_device_that_is_not_there_is_an_error(cuda_emulated: ModuleType) -> None:
+    with pytest.raises(BackendUnavailable, match="CUDA device is 1; this process can use 1"):
+        CudaBackend(device=1, native=cuda_emulated)
+
+
+def test_the_oracle_rounds(cuda: CudaBackend) -> None:
+    """An oracle as exact as float32 would make the comparisons above pass for nothing."""
+    case = case_of("paper-32")
+    answer: Answer = oracle(case, 0)
+    assert 1e-4 < relative(answer.gradient, exact_gradient(case, 0)[1]) < 1e-3
