@@ -14,9 +14,12 @@ ROOT = Path(__file__).parent.resolve()
 
 
 class CMakeBuild(build_ext):
-    """Builds tcnn_codec._cpu with CMake and Ninja, into wherever setuptools wants it."""
+    """Builds tcnn_codec._cpu, and _cuda where it can be, with CMake and Ninja, into wherever
+    setuptools wants them."""
 
     def build_extension(self, ext: Extension) -> None:
+        if ext.optional:
+            return  # built with the other one, or not
         target = Path(self.get_ext_fullpath(ext.name)).resolve().parent
         build = Path(self.build_temp).resolve()
         build.mkdir(parents=True, exist_ok=True)
@@ -44,6 +47,9 @@ class CMakeBuild(build_ext):
 
 
 setup(
-    ext_modules=[Extension("tcnn_codec._cpu", sources=[])],
+    ext_modules=[
+        Extension("tcnn_codec._cpu", sources=[]),
+        Extension("tcnn_codec._cuda", sources=[], optional=True),
+    ],
     cmdclass={"build_ext": CMakeBuild},
 )

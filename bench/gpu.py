@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import Table, begin, parser, write
+from common import ROOT, Table, begin, parser, write
 from paper import PaperFit
 
 from tcnn_codec.backends.base import U8, Batches
@@ -36,7 +36,7 @@ from tcnn_codec.siren import Grid, SirenSpec, encode_axis, initialise
 
 GRID = Grid(width=768, height=512)
 NETWORKS = {f"paper {width}": SirenSpec(width=width) for width in (32, 64, 128)}
-SHORT, LONG = 20, 120
+SHORT, LONG = 20, 220
 #: Ways to launch that are tried; 0 is the backend's own choice.
 GROUPS, WARPS, TILES = (0, 66, 132, 264), (0, 4), (1, 2)
 NETWORKS_SIDE_BY_SIDE = 24
@@ -158,7 +158,8 @@ def measure_steps(
         try:
             times = per_step(make(), rounds)
         except Exception as error:  # a contestant that cannot run here is a row, not the end
-            print(f"{name}, {contestant}: not measured: {str(error).splitlines()[0]}", flush=True)
+            reason = (str(error) or repr(error)).splitlines()[0]
+            print(f"{name}, {contestant}: not measured: {reason}", flush=True)
             continue
         median = statistics.median(times)
         rows.append(
@@ -222,7 +223,8 @@ def main() -> None:
     for name in options.networks[:1] if options.quick else options.networks:
         rounds = 1 if options.quick else options.rounds
         rows += measure_steps(name, NETWORKS[name], rounds, table, options.quick)
-    rows += measure_encodes(options.images)
+        write(options.json, facts, rows)  # what is there, should the rest fail
+    rows += measure_encodes(options.images or [ROOT / "demo" / "photo.png"])
     if not find_spec("tinycudann"):
         print("\ntinycudann: not measured: not installed")
     write(options.json, facts, rows)

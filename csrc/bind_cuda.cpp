@@ -136,7 +136,7 @@ class Job {
       check_range("axis size", size, 1, (int64_t(1) << 31) / (16 * padded));
       job_.size[axis] = size;
       pixels_ *= size;
-      check_range("pixels", pixels_, 1, (int64_t(1) << 32) - 1);
+      check_range("pixels", pixels_, 1, (int64_t(1) << 32) - 64);
       job_.encoding[axis] = reinterpret_cast<float*>(
           encoding.checked("encoding", device, true, 32, size * shape.features));
       job_.encoding16[axis] = reinterpret_cast<uint16_t*>(

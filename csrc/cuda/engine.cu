@@ -181,13 +181,18 @@ Plan make_plan(int device, const SirenShape& from, const std::vector<Job>& jobs,
   // Two tiles share their loads of the weights; with one, small batches reach more multiprocessors.
   if (!plan.tiles) plan.tiles = pixels * networks >= 512LL * info.multiprocessors ? 2 : 1;
   if (shape.padded > kWidestOfTwoTiles) plan.tiles = 1;
+  const auto tile_bytes = [&](int tiles) {
+    return kSharedFront + size_t(kMostWarps * tiles * kRows) * size_t(shape.pixel_bytes());
+  };
+  // Fewer warps than pieces would cost more than a second tile saves.
+  if (training && !choices.tiles && tile_bytes(2) > info.shared_bytes) plan.tiles = 1;
   const auto kept_bytes = [&](int warps) {
     return kSharedFront + size_t(warps) * size_t(plan.tiles * kRows * shape.pixel_bytes());
   };
   plan.warps = choices.warps ? choices.warps : kMostWarps;
   plan.kept_shared = true;
   if (training && !choices.warps)
-    while (plan.warps > 1 && kept_bytes(plan.warps) > info.shared_bytes) plan.warps /= 2;
+    while (plan.warps > 1 && kept_bytes(plan.warps) > info.shared_bytes) --plan.warps;
   if (training && kept_bytes(plan.warps) > info.shared_bytes) {
     plan.kept_shared = false;
     plan.tiles = 1;
@@ -243,6 +248,7 @@ void fit_steps(int device, const SirenShape& from, const std::vector<Job>& jobs,
   const size_t shared = plan.shared_bytes;
   if (plan.cooperative) {
     launch.step = nullptr;
+    allow_shared(kernels.fit, shared);
     in_waves(launch, plan, jobs.size(), [&](int blocks) {
       tcnn_codec::cuda::launch(kernels.fit, blocks, threads, shared, true, stream, launch);
     });

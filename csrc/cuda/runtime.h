@@ -1,5 +1,5 @@
-// What the engine asks of a device: its limits, copies, launches, and graphs of launches. Without
-// nvcc the same names come from tests/cuda/emulated_runtime.h.
+// What the engine asks of a device: its limits, copies, launches, and graphs of launches. In
+// tests the same names come from tests/cuda/emulated_runtime.h.
 #pragma once
 
 #include <cstddef>
@@ -27,7 +27,7 @@ struct DeviceError : std::runtime_error {
 }  // namespace cuda
 }  // namespace tcnn_codec
 
-#ifndef __CUDACC__
+#ifdef TCNN_CODEC_EMULATED
 
 #include "emulated_runtime.h"
 

@@ -57,6 +57,11 @@ class CudaBackend:
 
     def __init__(self, device: int = 0, choices: Choices | None = None, native: Any = None) -> None:
         self._native = native or _installed()
+        if native is None and not torch.cuda.is_available():
+            raise BackendUnavailable(
+                f"torch {torch.__version__} can use no GPU here; the cuda backend keeps its arrays "
+                "in torch; install a torch for this GPU, or choose --backend cpu"
+            )
         count = self._native.device_count()
         if not 0 <= device < count:
             raise BackendUnavailable(
@@ -171,17 +176,12 @@ class CudaBackend:
     # ---- arrays on the device ----------------------------------------------------------------
 
     def _put(self, array: Any) -> torch.Tensor:
-        return torch.tensor(array, device=self._torch_device)
+        with _memory(f"{np.size(array)} values of {array.dtype}"):
+            return torch.tensor(array, device=self._torch_device)
 
     def _empty(self, shape: int | tuple[int, ...], dtype: torch.dtype = torch.float32) -> Any:
-        try:
+        with _memory(f"{np.prod(shape)} values of {dtype}"):
             return torch.empty(shape, dtype=dtype, device=self._torch_device)
-        except torch.cuda.OutOfMemoryError as error:
-            raise CodecError(
-                f"the GPU has not enough free memory for {np.prod(shape)} values of {dtype}; "
-                "it must hold the pixels of a chunk and the workspace; free some, lower "
-                "--chunk-frames, or choose --backend cpu"
-            ) from error
 
     def _send(self, target: Target, order: U32 | None, grid: Grid) -> _Chunk:
         """Both on the device, where those of the last call still are."""
@@ -240,6 +240,18 @@ class CudaBackend:
                 f"the GPU refused: {error}; it must run the kernels of this build; "
                 "choose --backend cpu, or rebuild for this GPU"
             ) from None
+
+
+@contextmanager
+def _memory(wanted: str) -> Iterator[None]:
+    """What does not fit into the GPU's memory becomes a CodecError."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise CodecError(
+            f"the GPU has not enough free memory for {wanted}; it must hold the pixels of a chunk "
+            "and the workspace; free some, lower --chunk-frames, or choose --backend cpu"
+        ) from error
 
 
 def _installed() -> Any:
