@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,3 +64,12 @@ CASES = (
     Case("one-pixel", SirenSpec(width=24), Grid(1, 1)),
     Case("low-w0", SirenSpec(width=24, w0=1.0, scale=2.0, frequencies=5), Grid(31, 31)),
 )
+
+
+def relative(found: NDArray[np.floating], exact: NDArray[np.floating]) -> float:
+    """The error's norm over that of the exact answer."""
+    return float(np.linalg.norm(found.astype(np.float64) - exact) / np.linalg.norm(exact))
+
+
+def rms(errors: Sequence[float] | NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(np.square(errors))))

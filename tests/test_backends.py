@@ -17,11 +17,11 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from cases import CASES, Case
+from cases import CASES, Case, relative, rms
 from numpy.typing import NDArray
 
 from tcnn_codec import _cpu, backends
-from tcnn_codec.backends.base import Backend, Batches, fit_steps
+from tcnn_codec.backends.base import Backend, Batches, encode_axes, fit_steps, native_shape
 from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.backends.reference import ReferenceBackend
 from tcnn_codec.errors import BackendUnavailable, CodecError
@@ -34,7 +34,7 @@ from tcnn_codec.optimiser import (
     OptimiserState,
     optimise,
 )
-from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis, initialise
+from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
 
 ISAS = ("avx512", "avx2", "scalar")
 SEEDS = range(5)
@@ -58,14 +58,6 @@ def trainer(request: pytest.FixtureRequest, need: Callable[[str, bool], None]) -
         return CpuBackend(threads=2, isa="avx512", precision="bfloat16")
     need(request.param, request.param in _cpu.available_isas())
     return CpuBackend(threads=2, isa=request.param)
-
-
-def relative(found: NDArray[np.floating], exact: NDArray[np.floating]) -> float:
-    return float(np.linalg.norm(found.astype(np.float64) - exact) / np.linalg.norm(exact))
-
-
-def rms(errors: list[float]) -> float:
-    return float(np.sqrt(np.mean(np.square(errors))))
 
 
 def forward_error(backend: Backend, case: Case) -> float:
@@ -229,15 +221,7 @@ def test_threads_change_no_bit(trainer: CpuBackend, name: str, threads: int) -> 
 def test_nothing_outside_the_outputs_is_written(trainer: CpuBackend, case: Case) -> None:
     """Guard values on both sides of every array that the native code fills."""
     spec, grid = case.spec, case.grid
-    shape = _cpu.SirenShape(
-        axes=spec.axes,
-        features=spec.features_per_axis,
-        hidden_layers=spec.hidden_layers,
-        width=spec.width,
-        out_channels=spec.out_channels,
-        w0=spec.w0,
-    )
-    encodings = [encode_axis(spec, size) for size in grid.axis_sizes(spec.axes)]
+    shape, encodings = native_shape(_cpu, spec), encode_axes(spec, grid)
     siren = _cpu.Siren(trainer.isa, 2, trainer.precision == "bfloat16")
     params, target = case.params(0), case.target(0)
     for dtype in (np.float32, np.uint8):

@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from cases import CASES, Case
+from cases import CASES, Case, relative, rms
 from numpy.typing import NDArray
 from rounding_oracle import Rounding, compute
 
@@ -47,13 +47,8 @@ def errors(
     for seed in SEEDS:
         loss, gradient = answer(case, seed)
         exact_loss, exact_gradient = exact(case, seed)
-        way = np.linalg.norm(gradient - exact_gradient) / np.linalg.norm(exact_gradient)
-        found.append((loss / exact_loss - 1, way))
+        found.append((loss / exact_loss - 1, relative(gradient, exact_gradient)))
     return np.array(found)
-
-
-def rms(values: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))
 
 
 @cache

@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from cases import CASES, Case
+from cases import CASES, Case, relative, rms
 from conftest import REQUIRE_VARIABLE
 from numpy.typing import NDArray
 from rounding_oracle import Answer, Rounding, compute
@@ -81,14 +81,6 @@ def cuda(native: ModuleType | None) -> CudaBackend:
 
 def case_of(name: str) -> Case:
     return next(case for case in CASES if case.name == name)
-
-
-def relative(found: NDArray[np.floating], exact: NDArray[np.floating]) -> float:
-    return float(np.linalg.norm(found.astype(np.float64) - exact) / np.linalg.norm(exact))
-
-
-def rms(errors: list[float]) -> float:
-    return float(np.sqrt(np.mean(np.square(errors))))
 
 
 def arguments(case: Case, seed: int) -> tuple:

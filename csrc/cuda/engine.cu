@@ -145,6 +145,14 @@ Launch prepare(const Shape& shape, const std::vector<Job>& jobs, int64_t count, 
   return launch;
 }
 
+void allow_shared(std::initializer_list<Kernel> phases, const Plan& plan) {
+  for (const Kernel phase : phases) allow_shared(phase, plan.shared_bytes);
+}
+
+Kernel train_phase_of(const Kernels& kernels, const Plan& plan) {
+  return plan.kept_shared ? kernels.train : kernels.train_unshared;
+}
+
 // Launches phases one after another.
 void run(std::initializer_list<Kernel> phases, int blocks, const Plan& plan, const Launch& launch,
          Stream stream) {
@@ -153,7 +161,7 @@ void run(std::initializer_list<Kernel> phases, int blocks, const Plan& plan, con
                              launch);
 }
 
-// Calls run(first, blocks) for as many networks at a time as the plan says.
+// Calls run(blocks) for as many networks at a time as the plan says.
 template <class Run>
 void in_waves(Launch& launch, const Plan& plan, size_t networks, const Run& run) {
   const Network* all = launch.networks;
@@ -181,19 +189,16 @@ Plan make_plan(int device, const SirenShape& from, const std::vector<Job>& jobs,
   // Two tiles share their loads of the weights; with one, small batches reach more multiprocessors.
   if (!plan.tiles) plan.tiles = pixels * networks >= 512LL * info.multiprocessors ? 2 : 1;
   if (shape.padded > kWidestOfTwoTiles) plan.tiles = 1;
-  const auto tile_bytes = [&](int tiles) {
-    return kSharedFront + size_t(kMostWarps * tiles * kRows) * size_t(shape.pixel_bytes());
+  const auto kept_bytes = [&](int warps, int tiles) {
+    return kSharedFront + size_t(warps * tiles * kRows) * size_t(shape.pixel_bytes());
   };
   // Fewer warps than pieces would cost more than a second tile saves.
-  if (training && !choices.tiles && tile_bytes(2) > info.shared_bytes) plan.tiles = 1;
-  const auto kept_bytes = [&](int warps) {
-    return kSharedFront + size_t(warps) * size_t(plan.tiles * kRows * shape.pixel_bytes());
-  };
+  if (training && !choices.tiles && kept_bytes(kMostWarps, 2) > info.shared_bytes) plan.tiles = 1;
   plan.warps = choices.warps ? choices.warps : kMostWarps;
   plan.kept_shared = true;
   if (training && !choices.warps)
-    while (plan.warps > 1 && kept_bytes(plan.warps) > info.shared_bytes) --plan.warps;
-  if (training && kept_bytes(plan.warps) > info.shared_bytes) {
+    while (plan.warps > 1 && kept_bytes(plan.warps, plan.tiles) > info.shared_bytes) --plan.warps;
+  if (training && kept_bytes(plan.warps, plan.tiles) > info.shared_bytes) {
     plan.kept_shared = false;
     plan.tiles = 1;
     if (!choices.warps) plan.warps = kMostWarps;
@@ -204,7 +209,7 @@ Plan make_plan(int device, const SirenShape& from, const std::vector<Job>& jobs,
   plan.muon_shared = muon_bytes <= info.shared_bytes;
   plan.shared_bytes = std::max(pack_bytes, training ? reduce_bytes : 0);
   if (training && plan.kept_shared)
-    plan.shared_bytes = std::max(plan.shared_bytes, kept_bytes(plan.warps));
+    plan.shared_bytes = std::max(plan.shared_bytes, kept_bytes(plan.warps, plan.tiles));
   if (training && plan.muon_shared) plan.shared_bytes = std::max(plan.shared_bytes, muon_bytes);
   if (plan.shared_bytes > info.shared_bytes)
     throw DeviceError("shared memory of a block: " + std::to_string(plan.shared_bytes) +
@@ -255,10 +260,9 @@ void fit_steps(int device, const SirenShape& from, const std::vector<Job>& jobs,
     return;
   }
   const int blocks = int(jobs.size()) * plan.group;
-  const std::initializer_list<Kernel> phases = {
-      pack_kernel, plan.kept_shared ? kernels.train : kernels.train_unshared, reduce_kernel,
-      optimise_kernel};
-  for (const Kernel phase : phases) allow_shared(phase, shared);
+  const std::initializer_list<Kernel> phases = {pack_kernel, train_phase_of(kernels, plan),
+                                                reduce_kernel, optimise_kernel};
+  allow_shared(phases, plan);
   replay(stream, steps, [&](Stream capture) { run(phases, blocks, plan, launch, capture); });
 }
 
@@ -269,9 +273,9 @@ void loss_and_grad(int device, const SirenShape& from, const std::vector<Job>& j
   const Kernels kernels = kernels_for(shape, plan.tiles);
   const Launch launch = prepare(shape, jobs, count, plan, workspace, stream);
   const int blocks = int(jobs.size()) * plan.group;
-  const std::initializer_list<Kernel> phases = {
-      pack_kernel, plan.kept_shared ? kernels.train : kernels.train_unshared, reduce_kernel};
-  for (const Kernel phase : phases) allow_shared(phase, plan.shared_bytes);
+  const std::initializer_list<Kernel> phases = {pack_kernel, train_phase_of(kernels, plan),
+                                                reduce_kernel};
+  allow_shared(phases, plan);
   run(phases, blocks, plan, launch, stream);
 }
 
@@ -279,11 +283,11 @@ void evaluate(int device, const SirenShape& from, const std::vector<Job>& jobs, 
               char* workspace, Stream stream) {
   const UseDevice use(device);
   const Shape shape = padded_shape(from);
-  Launch launch = prepare(shape, jobs, 0, plan, workspace, stream);
+  const Launch launch = prepare(shape, jobs, 0, plan, workspace, stream);
   const int blocks = int(jobs.size()) * plan.group;
   const std::initializer_list<Kernel> phases = {pack_kernel,
                                                 kernels_for(shape, plan.tiles).evaluate};
-  for (const Kernel phase : phases) allow_shared(phase, plan.shared_bytes);
+  allow_shared(phases, plan);
   run(phases, blocks, plan, launch, stream);
 }
 

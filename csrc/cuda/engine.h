@@ -11,9 +11,6 @@
 namespace tcnn_codec {
 namespace cuda {
 
-struct Shape;
-struct Network;
-
 // One network and its chunk. Null where an operation has no use for it.
 struct Job {
   float* params;                  // [parameters]

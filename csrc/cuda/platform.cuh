@@ -32,8 +32,6 @@ DEVICE uint64_t multiply_high(uint64_t a, uint64_t b) { return __umul64hi(a, b);
 
 DEVICE void block_barrier() { __syncthreads(); }
 
-DEVICE void warp_barrier() { __syncwarp(); }
-
 // A barrier for `blocks` blocks that share `state`, which is zero before its first use. Every block
 // must be on the device at once. What any of their threads wrote before is visible to all behind.
 DEVICE void group_barrier(unsigned* state, unsigned blocks) {

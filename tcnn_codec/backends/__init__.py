@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 from tcnn_codec.backends.base import Backend
 from tcnn_codec.config import check_precision
 from tcnn_codec.errors import BackendUnavailable, CodecError
@@ -25,8 +23,7 @@ def create(name: str = "auto", threads: int = 0, precision: str = "float32") -> 
     """
     check_precision(precision)
     if name == "auto":
-        # Without the module there is no GPU to ask for, and torch need not be loaded.
-        if precision in ("auto", "float16") and find_spec("tcnn_codec._cuda"):
+        if precision in ("auto", "float16") and _gpu_is_there():
             try:
                 return create("cuda", threads, precision)
             except BackendUnavailable:
@@ -54,3 +51,12 @@ def create(name: str = "auto", threads: int = 0, precision: str = "float32") -> 
     from tcnn_codec.backends.reference import ReferenceBackend
 
     return ReferenceBackend(threads=threads)
+
+
+def _gpu_is_there() -> bool:
+    """Asked of the native module, since the backend loads torch."""
+    try:
+        from tcnn_codec import _cuda
+    except ImportError:
+        return False
+    return _cuda.device_count() > 0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tcnn_codec.optimiser import OptimiserState, optimise, optimise_scaled
-from tcnn_codec.siren import F32, Grid, SirenSpec
+from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis
 
 U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
@@ -104,3 +104,20 @@ def fit_steps(
         else:
             optimise_scaled(state, gradient, float(rate), scales)
     return losses
+
+
+def native_shape(native: Any, spec: SirenSpec) -> Any:
+    """spec as the SirenShape of a native module."""
+    return native.SirenShape(
+        axes=spec.axes,
+        features=spec.features_per_axis,
+        hidden_layers=spec.hidden_layers,
+        width=spec.width,
+        out_channels=spec.out_channels,
+        w0=spec.w0,
+    )
+
+
+def encode_axes(spec: SirenSpec, grid: Grid) -> list[F32]:
+    """Of each axis its encoding, float32 [size, features_per_axis]."""
+    return [encode_axis(spec, size) for size in grid.axis_sizes(spec.axes)]

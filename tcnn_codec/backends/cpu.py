@@ -6,11 +6,19 @@ import os
 
 import numpy as np
 
-from tcnn_codec.backends.base import F64, U8, U32, Batches, Target
+from tcnn_codec.backends.base import (
+    F64,
+    U8,
+    U32,
+    Batches,
+    Target,
+    encode_axes,
+    native_shape,
+)
 from tcnn_codec.config import MAX_THREADS, check_precision
 from tcnn_codec.errors import BackendUnavailable, CodecError
 from tcnn_codec.optimiser import BETA1, BETA2, EPSILON, FLOOR, MOMENTUM, OptimiserState
-from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis
+from tcnn_codec.siren import F32, Grid, SirenSpec
 
 try:
     from tcnn_codec import _cpu
@@ -82,8 +90,8 @@ class CpuBackend:
 
     def _fill(self, spec: SirenSpec, params: F32, grid: Grid, out: F32 | U8) -> None:
         """Evaluate into out, band after band, so that an interrupt need not wait for the whole."""
-        shape = _shape(spec)
-        x, y, *t = _encodings(spec, grid)
+        shape = native_shape(_cpu, spec)
+        x, y, *t = encode_axes(spec, grid)
         rows = max(1, min(grid.height, PIXELS_PER_CALL // grid.width))
         frames = max(1, PIXELS_PER_CALL // (grid.width * grid.height))
         for frame in range(0, grid.frames, frames):
@@ -97,7 +105,7 @@ class CpuBackend:
     ) -> tuple[float, F32]:
         gradient = np.empty(spec.parameter_count, np.float32)
         loss = self._siren.loss_and_grad(
-            _shape(spec), params, _encodings(spec, grid), target, indices, gradient
+            native_shape(_cpu, spec), params, encode_axes(spec, grid), target, indices, gradient
         )
         return loss, gradient
 
@@ -113,7 +121,7 @@ class CpuBackend:
     ) -> F64:
         losses = np.empty(len(batches.starts))
         self._siren.fit_steps(
-            _shape(spec),
+            native_shape(_cpu, spec),
             state.params,
             state.mean,
             state.variance,
@@ -124,7 +132,7 @@ class CpuBackend:
             MOMENTUM,
             state.rate_weight,
             FLOOR,
-            _encodings(spec, grid),
+            encode_axes(spec, grid),
             target,
             batches.order,
             list(batches.starts),
@@ -142,18 +150,3 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _shape(spec: SirenSpec) -> _cpu.SirenShape:
-    return _cpu.SirenShape(
-        axes=spec.axes,
-        features=spec.features_per_axis,
-        hidden_layers=spec.hidden_layers,
-        width=spec.width,
-        out_channels=spec.out_channels,
-        w0=spec.w0,
-    )
-
-
-def _encodings(spec: SirenSpec, grid: Grid) -> list[F32]:
-    return [encode_axis(spec, size) for size in grid.axis_sizes(spec.axes)]

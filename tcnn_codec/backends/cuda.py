@@ -11,10 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from tcnn_codec.backends.base import F64, U8, U32, Batches, Target
+from tcnn_codec.backends.base import (
+    F64,
+    U8,
+    U32,
+    Batches,
+    Target,
+    encode_axes,
+    native_shape,
+)
 from tcnn_codec.errors import BackendUnavailable, CodecError
 from tcnn_codec.optimiser import BETA1, BETA2, EPSILON, FLOOR, MOMENTUM, OptimiserState
-from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis
+from tcnn_codec.siren import F32, Grid, SirenSpec
 
 #: Float16 features of one axis, and a one, are padded to a multiple of this.
 ENCODING_PAD = 8
@@ -198,17 +206,9 @@ class CudaBackend:
     # ---- native calls ------------------------------------------------------------------------
 
     def _job(self, spec: SirenSpec, params: torch.Tensor, grid: Grid) -> Any:
-        shape = self._native.SirenShape(
-            axes=spec.axes,
-            features=spec.features_per_axis,
-            hidden_layers=spec.hidden_layers,
-            width=spec.width,
-            out_channels=spec.out_channels,
-            w0=spec.w0,
-        )
-        encodings = [encode_axis(spec, size) for size in grid.axis_sizes(spec.axes)]
+        encodings = encode_axes(spec, grid)
         return self._native.Job(
-            shape,
+            native_shape(self._native, spec),
             self._device,
             params,
             [self._put(encoding) for encoding in encodings],
