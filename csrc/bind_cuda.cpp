@@ -225,19 +225,21 @@ std::vector<cuda::Job> together(const std::vector<Job*>& jobs) {
   return found;
 }
 
-cuda::Plan make_plan(const std::vector<Job*>& jobs, int64_t count, int group, int warps, int tiles,
-                     bool graph) {
+cuda::Plan make_plan(const cuda::DeviceInfo& info, const std::vector<Job*>& jobs, int64_t count,
+                     int group, int warps, int tiles, bool graph) {
   const std::vector<cuda::Job> found = together(jobs);
   check_range("count", count, 0, (int64_t(1) << 31) - 1);
   check_range("group", group, 0, 1 << 16);
   check_range("warps", warps, 0, 8);
   check_range("tiles", tiles, 0, 2);
-  return cuda::make_plan(jobs[0]->device(), jobs[0]->shape(), found, count,
+  return cuda::make_plan(jobs[0]->device(), info, jobs[0]->shape(), found, count,
                          {group, warps, tiles, graph});
 }
 
-char* workspace_of(const py::object& workspace, const cuda::Plan& plan, int device,
+// least: pixels of a batch that the operation needs a plan for.
+char* workspace_of(const py::object& workspace, const cuda::Plan& plan, int64_t least, int device,
                    std::optional<Array>& held) {
+  check_range("count of the plan", plan.count, least, (int64_t(1) << 31) - 1);
   held.emplace(workspace);
   char* memory = held->checked("workspace", device, false, 8, -1);
   if (held->size() < int64_t(plan.workspace_bytes))
@@ -248,13 +250,13 @@ char* workspace_of(const py::object& workspace, const cuda::Plan& plan, int devi
 
 cuda::Stream stream_of(uintptr_t stream) { return reinterpret_cast<cuda::Stream>(stream); }
 
-void fit_steps(const std::vector<Job*>& jobs, int64_t count, float beta1, float beta2,
-               float epsilon, float momentum, float rate_weight, float rate_floor,
-               const cuda::Plan& plan, const py::object& workspace, uintptr_t stream) {
+void fit_steps(const std::vector<Job*>& jobs, float beta1, float beta2, float epsilon,
+               float momentum, float rate_weight, float rate_floor, const cuda::Plan& plan,
+               const py::object& workspace, uintptr_t stream) {
   const std::vector<cuda::Job> found = together(jobs);
   std::optional<Array> held;
   const int device = jobs[0]->device();
-  char* memory = workspace_of(workspace, plan, device, held);
+  char* memory = workspace_of(workspace, plan, 1, device, held);
   Optimiser constants{};
   constants.beta1 = beta1;
   constants.beta2 = beta2;
@@ -263,25 +265,24 @@ void fit_steps(const std::vector<Job*>& jobs, int64_t count, float beta1, float 
   constants.rate_weight = rate_weight;
   constants.rate_floor = rate_floor;
   const py::gil_scoped_release release;
-  cuda::fit_steps(device, jobs[0]->shape(), found, count, int(jobs[0]->steps()), constants, plan,
-                  memory, stream_of(stream));
+  cuda::fit_steps(device, jobs[0]->shape(), found, int(jobs[0]->steps()), constants, plan, memory,
+                  stream_of(stream));
 }
 
-void loss_and_grad(const std::vector<Job*>& jobs, int64_t count, const cuda::Plan& plan,
+void loss_and_grad(const std::vector<Job*>& jobs, const cuda::Plan& plan,
                    const py::object& workspace, uintptr_t stream) {
   const std::vector<cuda::Job> found = together(jobs);
   std::optional<Array> held;
-  char* memory = workspace_of(workspace, plan, jobs[0]->device(), held);
+  char* memory = workspace_of(workspace, plan, 1, jobs[0]->device(), held);
   const py::gil_scoped_release release;
-  cuda::loss_and_grad(jobs[0]->device(), jobs[0]->shape(), found, count, plan, memory,
-                      stream_of(stream));
+  cuda::loss_and_grad(jobs[0]->device(), jobs[0]->shape(), found, plan, memory, stream_of(stream));
 }
 
 void evaluate(const std::vector<Job*>& jobs, const cuda::Plan& plan, const py::object& workspace,
               uintptr_t stream) {
   const std::vector<cuda::Job> found = together(jobs);
   std::optional<Array> held;
-  char* memory = workspace_of(workspace, plan, jobs[0]->device(), held);
+  char* memory = workspace_of(workspace, plan, 0, jobs[0]->device(), held);
   const py::gil_scoped_release release;
   cuda::evaluate(jobs[0]->device(), jobs[0]->shape(), found, plan, memory, stream_of(stream));
 }
@@ -297,10 +298,7 @@ void bind_cuda(py::module_& module) {
       .def(py::init(&cuda::device_info), py::arg("device"))
       .def_readonly("name", &cuda::DeviceInfo::name)
       .def_readonly("major", &cuda::DeviceInfo::major)
-      .def_readonly("minor", &cuda::DeviceInfo::minor)
-      .def_readonly("multiprocessors", &cuda::DeviceInfo::multiprocessors)
-      .def_readonly("shared_bytes", &cuda::DeviceInfo::shared_bytes)
-      .def_readonly("memory_bytes", &cuda::DeviceInfo::memory_bytes);
+      .def_readonly("minor", &cuda::DeviceInfo::minor);
 
   bind_shape(module);
 
@@ -316,20 +314,16 @@ void bind_cuda(py::module_& module) {
       .def("set_pixels", &Job::set_pixels, py::arg("pixels"));
 
   py::class_<cuda::Plan>(module, "Plan")
-      .def(py::init(&make_plan), py::arg("jobs"), py::arg("count"), py::arg("group") = 0,
-           py::arg("warps") = 0, py::arg("tiles") = 0, py::arg("graph") = false)
-      .def_readonly("group", &cuda::Plan::group)
-      .def_readonly("warps", &cuda::Plan::warps)
-      .def_readonly("tiles", &cuda::Plan::tiles)
-      .def_readonly("kept_shared", &cuda::Plan::kept_shared)
-      .def_readonly("cooperative", &cuda::Plan::cooperative)
+      .def(py::init(&make_plan), py::arg("info"), py::arg("jobs"), py::arg("count"),
+           py::arg("group") = 0, py::arg("warps") = 0, py::arg("tiles") = 0,
+           py::arg("graph") = false)
       .def_readonly("workspace_bytes", &cuda::Plan::workspace_bytes);
 
-  module.def("fit_steps", &fit_steps, py::arg("jobs"), py::arg("count"), py::arg("beta1"),
-             py::arg("beta2"), py::arg("epsilon"), py::arg("momentum"), py::arg("rate_weight"),
-             py::arg("rate_floor"), py::arg("plan"), py::arg("workspace"), py::arg("stream"),
+  module.def("fit_steps", &fit_steps, py::arg("jobs"), py::arg("beta1"), py::arg("beta2"),
+             py::arg("epsilon"), py::arg("momentum"), py::arg("rate_weight"), py::arg("rate_floor"),
+             py::arg("plan"), py::arg("workspace"), py::arg("stream"),
              "All steps of every job; losses are sums of squared errors.");
-  module.def("loss_and_grad", &loss_and_grad, py::arg("jobs"), py::arg("count"), py::arg("plan"),
+  module.def("loss_and_grad", &loss_and_grad, py::arg("jobs"), py::arg("plan"),
              py::arg("workspace"), py::arg("stream"),
              "The gradient of the mean squared error, and the sum of squared errors, of each job.");
   module.def("evaluate", &evaluate, py::arg("jobs"), py::arg("plan"), py::arg("workspace"),

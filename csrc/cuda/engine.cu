@@ -44,7 +44,7 @@ Kernels kernels_of() {
 }
 
 // Of wider networks, what two tiles keep leaves room for too few warps.
-constexpr int kWidestOfTwoTiles = 64;
+constexpr int kWidestOfTwoTiles = 48;
 
 Kernels kernels_for(const Shape& shape, int tiles) {
   switch (shape.padded) {
@@ -53,7 +53,7 @@ Kernels kernels_for(const Shape& shape, int tiles) {
     case 48:
       return tiles == 2 ? kernels_of<48, 2>() : kernels_of<48, 1>();
     case 64:
-      return tiles == 2 ? kernels_of<64, 2>() : kernels_of<64, 1>();
+      return kernels_of<64, 1>();
     case 96:
       return kernels_of<96, 1>();
     default:
@@ -79,12 +79,12 @@ class Pieces {
   size_t used_ = 0;
 };
 
-Division divide(const Shape& shape, int64_t count, const Plan& plan) {
-  return Division::of(shape, plan.warps, plan.tiles, uint32_t(count), plan.group);
+Division divide(const Shape& shape, const Plan& plan) {
+  return Division::of(shape, plan.warps, plan.tiles, uint32_t(plan.count), plan.group);
 }
 
-// What one network needs, after what all share. count: pixels of a batch, 0 for evaluate.
-Network place(const Shape& shape, const Job& job, int64_t count, const Plan& plan, Pieces& pieces) {
+// What one network needs, after what all share.
+Network place(const Shape& shape, const Job& job, const Plan& plan, Pieces& pieces) {
   Network network{};
   network.params = job.params;
   network.mean = job.mean;
@@ -102,7 +102,7 @@ Network place(const Shape& shape, const Job& job, int64_t count, const Plan& pla
   network.gradient = job.gradient;
   for (int axis = 0; axis < 3; ++axis) {
     network.encoding[axis] = job.encoding[axis];
-    network.encoding16[axis] = job.encoding16[axis];
+    network.encoding16[axis] = reinterpret_cast<const uint4*>(job.encoding16[axis]);
     network.size[axis] = int(job.size[axis]);
     network.table[axis] = pieces.take<float>(axis < shape.axes ? job.size[axis] * shape.padded : 0);
   }
@@ -113,11 +113,12 @@ Network place(const Shape& shape, const Job& job, int64_t count, const Plan& pla
   network.output_forward = pieces.take<uint2>(padded / 16 * kWarp);
   network.output_backward = pieces.take<uint32_t>(padded / 8 * kWarp);
   network.output_bias = pieces.take<float>(kOut);
-  if (!count) return network;
-  const Division division = divide(shape, count, plan);
-  network.partial = pieces.take<float>(int64_t(division.partials()) * partial_stride(shape));
+  if (!plan.count) return network;
+  const Division division = divide(shape, plan);
+  network.partial =
+      pieces.take<float4>(int64_t(division.partials()) * Partial::vectors(shape) * kWarp);
   if (!network.gradient) network.gradient = pieces.take<float>(shape.parameters());
-  if (!plan.muon_shared) network.muon = pieces.take<float>(plan.group * muon_floats(shape));
+  if (!plan.muon_shared) network.muon = pieces.take<char>(plan.group * muon_bytes(shape));
   if (!plan.kept_shared)
     network.pixels = pieces.take<char>(int64_t(plan.group) * division.tile * shape.pixel_bytes());
   network.barrier = pieces.take<unsigned>(1);
@@ -125,14 +126,14 @@ Network place(const Shape& shape, const Job& job, int64_t count, const Plan& pla
 }
 
 // Places every job, copies what the kernels read of them to the front of the workspace.
-Launch prepare(const Shape& shape, const std::vector<Job>& jobs, int64_t count, const Plan& plan,
-               char* workspace, Stream stream) {
+Launch prepare(const Shape& shape, const std::vector<Job>& jobs, const Plan& plan, char* workspace,
+               Stream stream) {
   Pieces pieces(workspace);
   Network* on_device = pieces.take<Network>(int64_t(jobs.size()));
   Launch launch{};
   launch.step = pieces.take<int>(1);
   std::vector<Network> networks;
-  for (const Job& job : jobs) networks.push_back(place(shape, job, count, plan, pieces));
+  for (const Job& job : jobs) networks.push_back(place(shape, job, plan, pieces));
   copy_to_device(on_device, networks.data(), networks.size() * sizeof(Network), stream);
   fill(launch.step, 0xff, sizeof(int), stream);  // -1: pack_kernel counts before it begins
   for (const Network& network : networks)
@@ -140,7 +141,7 @@ Launch prepare(const Shape& shape, const std::vector<Job>& jobs, int64_t count, 
   launch.shape = shape;
   launch.networks = on_device;
   launch.group = plan.group;
-  launch.division = divide(shape, count, plan);
+  launch.division = divide(shape, plan);
   launch.muon_shared = plan.muon_shared;
   return launch;
 }
@@ -157,8 +158,7 @@ Kernel train_phase_of(const Kernels& kernels, const Plan& plan) {
 void run(std::initializer_list<Kernel> phases, int blocks, const Plan& plan, const Launch& launch,
          Stream stream) {
   for (const Kernel phase : phases)
-    tcnn_codec::cuda::launch(phase, blocks, plan.warps * kWarp, plan.shared_bytes, false, stream,
-                             launch);
+    tcnn_codec::cuda::launch(phase, blocks, kThreads, plan.shared_bytes, false, stream, launch);
 }
 
 // Calls run(blocks) for as many networks at a time as the plan says.
@@ -173,10 +173,9 @@ void in_waves(Launch& launch, const Plan& plan, size_t networks, const Run& run)
 
 }  // namespace
 
-Plan make_plan(int device, const SirenShape& from, const std::vector<Job>& jobs, int64_t count,
-               const Choices& choices) {
+Plan make_plan(int device, const DeviceInfo& info, const SirenShape& from,
+               const std::vector<Job>& jobs, int64_t count, const Choices& choices) {
   const UseDevice use(device);
-  const DeviceInfo info = device_info(device);
   const Shape shape = padded_shape(from);
   const bool training = count > 0;
   const int networks = int(jobs.size());
@@ -185,6 +184,7 @@ Plan make_plan(int device, const SirenShape& from, const std::vector<Job>& jobs,
     if (!training) pixels = std::max(pixels, job.size[0] * job.size[1] * job.size[2]);
 
   Plan plan{};
+  plan.count = count;
   plan.tiles = choices.tiles;
   // Two tiles share their loads of the weights; with one, small batches reach more multiprocessors.
   if (!plan.tiles) plan.tiles = pixels * networks >= 512LL * info.multiprocessors ? 2 : 1;
@@ -192,39 +192,45 @@ Plan make_plan(int device, const SirenShape& from, const std::vector<Job>& jobs,
   const auto kept_bytes = [&](int warps, int tiles) {
     return kSharedFront + size_t(warps * tiles * kRows) * size_t(shape.pixel_bytes());
   };
-  // Fewer warps than pieces would cost more than a second tile saves.
-  if (training && !choices.tiles && kept_bytes(kMostWarps, 2) > info.shared_bytes) plan.tiles = 1;
-  plan.warps = choices.warps ? choices.warps : kMostWarps;
+  // A second tile saves less than warps that find no room cost.
+  if (training && !choices.tiles && kept_bytes(kWarps, 2) > info.shared_bytes) plan.tiles = 1;
+  plan.warps = choices.warps ? choices.warps : kWarps;
   plan.kept_shared = true;
   if (training && !choices.warps)
     while (plan.warps > 1 && kept_bytes(plan.warps, plan.tiles) > info.shared_bytes) --plan.warps;
   if (training && kept_bytes(plan.warps, plan.tiles) > info.shared_bytes) {
     plan.kept_shared = false;
     plan.tiles = 1;
-    if (!choices.warps) plan.warps = kMostWarps;
+    if (!choices.warps) plan.warps = kWarps;
   }
+  const auto tiles_of = [&](int warps) {
+    const int64_t tile = int64_t(warps) * plan.tiles * kRows;
+    return (pixels + tile - 1) / tile;
+  };
+  // Batches too small for every multiprocessor are cut finer.
+  if (training && !choices.warps)
+    while (plan.warps > 1 && tiles_of(plan.warps / 2) * networks <= info.multiprocessors)
+      plan.warps /= 2;
   const size_t pack_bytes = kSharedFront + sizeof(float) * size_t(pack_floats(shape));
-  const size_t reduce_bytes = kSharedFront + sizeof(float) * size_t(plan.warps * kWarp);
-  const size_t muon_bytes = kSharedFront + sizeof(float) * size_t(muon_floats(shape));
-  plan.muon_shared = muon_bytes <= info.shared_bytes;
+  const size_t reduce_bytes = kSharedFront + sizeof(float4) * kThreads;
+  const size_t optimise_bytes = kSharedFront + size_t(muon_bytes(shape));
+  plan.muon_shared = optimise_bytes <= info.shared_bytes;
   plan.shared_bytes = std::max(pack_bytes, training ? reduce_bytes : 0);
   if (training && plan.kept_shared)
     plan.shared_bytes = std::max(plan.shared_bytes, kept_bytes(plan.warps, plan.tiles));
-  if (training && plan.muon_shared) plan.shared_bytes = std::max(plan.shared_bytes, muon_bytes);
+  if (training && plan.muon_shared) plan.shared_bytes = std::max(plan.shared_bytes, optimise_bytes);
   if (plan.shared_bytes > info.shared_bytes)
     throw DeviceError("shared memory of a block: " + std::to_string(plan.shared_bytes) +
                       " bytes are needed, this device has " + std::to_string(info.shared_bytes));
 
   const Kernels kernels = kernels_for(shape, plan.tiles);
-  const int threads = plan.warps * kWarp;
   const int at_once =
       info.multiprocessors *
-      std::max(1, blocks_per_multiprocessor(training ? kernels.fit : kernels.evaluate, threads,
+      std::max(1, blocks_per_multiprocessor(training ? kernels.fit : kernels.evaluate, kThreads,
                                             plan.shared_bytes));
   plan.group = choices.group;
   if (!plan.group) {
-    const int64_t tile = int64_t(plan.warps) * plan.tiles * kRows;
-    const int64_t useful = std::max<int64_t>((pixels + tile - 1) / tile, shape.layers());
+    const int64_t useful = std::max<int64_t>(tiles_of(plan.warps), shape.layers());
     plan.group = int(std::max<int64_t>(1, std::min<int64_t>(useful, at_once / networks)));
   }
   plan.cooperative =
@@ -233,19 +239,17 @@ Plan make_plan(int device, const SirenShape& from, const std::vector<Job>& jobs,
   Pieces pieces(nullptr);
   pieces.take<Network>(networks);
   pieces.take<int>(1);
-  for (const Job& job : jobs) place(shape, job, count, plan, pieces);
+  for (const Job& job : jobs) place(shape, job, plan, pieces);
   plan.workspace_bytes = pieces.used();
   return plan;
 }
 
-void fit_steps(int device, const SirenShape& from, const std::vector<Job>& jobs, int64_t count,
-               int steps, const Optimiser& state, const Plan& plan, char* workspace,
-               Stream stream) {
+void fit_steps(int device, const SirenShape& from, const std::vector<Job>& jobs, int steps,
+               const Optimiser& state, const Plan& plan, char* workspace, Stream stream) {
   const UseDevice use(device);
   const Shape shape = padded_shape(from);
   const Kernels kernels = kernels_for(shape, plan.tiles);
-  const int threads = plan.warps * kWarp;
-  Launch launch = prepare(shape, jobs, count, plan, workspace, stream);
+  Launch launch = prepare(shape, jobs, plan, workspace, stream);
   launch.constants = {state.beta1,    state.beta2,       state.epsilon,
                       state.momentum, state.rate_weight, state.rate_floor};
   launch.move = true;
@@ -255,7 +259,7 @@ void fit_steps(int device, const SirenShape& from, const std::vector<Job>& jobs,
     launch.step = nullptr;
     allow_shared(kernels.fit, shared);
     in_waves(launch, plan, jobs.size(), [&](int blocks) {
-      tcnn_codec::cuda::launch(kernels.fit, blocks, threads, shared, true, stream, launch);
+      tcnn_codec::cuda::launch(kernels.fit, blocks, kThreads, shared, true, stream, launch);
     });
     return;
   }
@@ -266,12 +270,12 @@ void fit_steps(int device, const SirenShape& from, const std::vector<Job>& jobs,
   replay(stream, steps, [&](Stream capture) { run(phases, blocks, plan, launch, capture); });
 }
 
-void loss_and_grad(int device, const SirenShape& from, const std::vector<Job>& jobs, int64_t count,
+void loss_and_grad(int device, const SirenShape& from, const std::vector<Job>& jobs,
                    const Plan& plan, char* workspace, Stream stream) {
   const UseDevice use(device);
   const Shape shape = padded_shape(from);
   const Kernels kernels = kernels_for(shape, plan.tiles);
-  const Launch launch = prepare(shape, jobs, count, plan, workspace, stream);
+  const Launch launch = prepare(shape, jobs, plan, workspace, stream);
   const int blocks = int(jobs.size()) * plan.group;
   const std::initializer_list<Kernel> phases = {pack_kernel, train_phase_of(kernels, plan),
                                                 reduce_kernel};
@@ -283,7 +287,7 @@ void evaluate(int device, const SirenShape& from, const std::vector<Job>& jobs, 
               char* workspace, Stream stream) {
   const UseDevice use(device);
   const Shape shape = padded_shape(from);
-  const Launch launch = prepare(shape, jobs, 0, plan, workspace, stream);
+  const Launch launch = prepare(shape, jobs, plan, workspace, stream);
   const int blocks = int(jobs.size()) * plan.group;
   const std::initializer_list<Kernel> phases = {pack_kernel,
                                                 kernels_for(shape, plan.tiles).evaluate};

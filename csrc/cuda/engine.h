@@ -35,7 +35,7 @@ struct Job {
 // What may be chosen, and is where it is 0.
 struct Choices {
   int group = 0;       // blocks that work on one network
-  int warps = 0;       // of a block: 1 to 8
+  int warps = 0;       // of a block, that take pixels: 1 to 8
   int tiles = 0;       // rows of 16 pixels that a warp takes at once: 1 or 2
   bool graph = false;  // single phases instead of one cooperative launch
 };
@@ -43,6 +43,7 @@ struct Choices {
 // How jobs of one shape run on a device. Every network of a call has the same plan, which alone
 // decides the order of sums.
 struct Plan {
+  int64_t count;  // pixels of a batch, 0 for evaluate
   int warps, tiles, group;
   bool kept_shared, muon_shared, cooperative;
   size_t shared_bytes;  // of a block
@@ -50,16 +51,15 @@ struct Plan {
   size_t workspace_bytes;  // for all
 };
 
-// count: pixels of a batch, 0 for evaluate. Throws DeviceError.
-Plan make_plan(int device, const SirenShape& shape, const std::vector<Job>& jobs, int64_t count,
-               const Choices& choices);
+// info: of `device`. count: pixels of a batch, 0 for evaluate. Throws DeviceError.
+Plan make_plan(int device, const DeviceInfo& info, const SirenShape& shape,
+               const std::vector<Job>& jobs, int64_t count, const Choices& choices);
 
 // Each throws DeviceError. workspace: plan.workspace_bytes.
-void fit_steps(int device, const SirenShape& shape, const std::vector<Job>& jobs, int64_t count,
-               int steps, const Optimiser& constants, const Plan& plan, char* workspace,
-               Stream stream);
+void fit_steps(int device, const SirenShape& shape, const std::vector<Job>& jobs, int steps,
+               const Optimiser& constants, const Plan& plan, char* workspace, Stream stream);
 // gradient and one loss of each job; `steps` names its batch, with rates of no meaning.
-void loss_and_grad(int device, const SirenShape& shape, const std::vector<Job>& jobs, int64_t count,
+void loss_and_grad(int device, const SirenShape& shape, const std::vector<Job>& jobs,
                    const Plan& plan, char* workspace, Stream stream);
 void evaluate(int device, const SirenShape& shape, const std::vector<Job>& jobs, const Plan& plan,
               char* workspace, Stream stream);

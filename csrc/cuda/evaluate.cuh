@@ -9,13 +9,12 @@ namespace cuda {
 template <int kPadded, int kTiles>
 DEVICE void evaluate(const Shape& shape, const Network& network, const Group& group) {
   const Lane self = this_lane();
-  const int warps = int(blockDim.x) / kWarp;
   const uint32_t pixels =
       uint32_t(network.size[0]) * uint32_t(network.size[1]) * uint32_t(network.size[2]);
   const uint32_t of_warp = kRows * kTiles;
   const uint32_t tiles = (pixels + of_warp - 1) / of_warp;
-  for (uint32_t tile = uint32_t(group.index * warps + self.warp); tile < tiles;
-       tile += uint32_t(group.size * warps)) {
+  for (uint32_t tile = uint32_t(group.index * kWarps + self.warp); tile < tiles;
+       tile += uint32_t(group.size * kWarps)) {
     const auto pixel_of = [&](int i, int half) {
       const uint32_t pixel = tile * of_warp + uint32_t(kRows * i + 8 * half + self.group);
       return pixel < pixels ? pixel : kNoPixel;

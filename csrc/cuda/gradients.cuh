@@ -6,8 +6,9 @@
 namespace tcnn_codec {
 namespace cuda {
 
-// Pairs of blocks that one warp's piece of a weight gradient has at most: [32, 80] values.
-constexpr int kPiecePairs = 5;
+// Pairs of blocks that one warp's piece of a weight gradient has at most: [32, 80] values, or
+// [32, 64] where the registers that those of wide networks leave are fewer.
+DEVICE_HOST constexpr int piece_pairs(int padded) { return padded > 64 ? 4 : 5; }
 constexpr uint32_t kOnes = 0x3c003c00;  // two ones in float16
 
 // What a block keeps of the pixels of a tile, all rows of float16 per pixel: sines of all layers;
@@ -28,42 +29,54 @@ struct Kept {
   DEVICE char* errors() const { return encoded() + 2 * pixels * encoded_stride; }
 };
 
+// Sums over deltas alone, for the bias, stand in a block that pieces of hidden layers have no other
+// use for; encoded coordinates have a column of ones.
+constexpr int kBiasBlock = 8, kPieceBlocks = 10;
+
+template <int kPadded>
+struct PieceSums {
+  static constexpr int kPairs = piece_pairs(kPadded);
+  static constexpr int kBlocks = kPadded > 64 ? kBiasBlock + 1 : kPieceBlocks;
+  static_assert(2 * kPairs <= kBlocks && kBiasBlock < kBlocks && kBlocks <= kPieceBlocks, "room");
+  float values[2][kBlocks][4];
+};
+
 // A piece of a weight gradient, the sum over pixels of delta[row] input[column], that one warp
 // makes: rows first_row to + 31 of a layer, pairs of blocks of columns first_pair to + pairs - 1.
 struct Piece {
   int layer, first_row, first_pair, pairs;
 
+  // Whether there are values in a block of columns, of the first or second kRows rows.
+  DEVICE bool has(int block, int down, int padded) const {
+    const bool bias = block == kBiasBlock && layer && first_pair == 0;
+    return (block < 2 * pairs || bias) && (down == 0 || first_row + kRows < padded);
+  }
   // Pieces of the input layer and of a hidden one.
   DEVICE_HOST static int down(const Shape& shape) { return (shape.padded + 31) / 32; }
-  DEVICE_HOST static int across(int columns) {
-    return (columns / kColumns + kPiecePairs - 1) / kPiecePairs;
+  DEVICE_HOST static int across(const Shape& shape, int columns) {
+    const int most = piece_pairs(shape.padded);
+    return (columns / kColumns + most - 1) / most;
   }
   DEVICE_HOST static int count(const Shape& shape) {
-    return down(shape) * (across(shape.encoded()) + shape.hidden_layers * across(shape.padded));
+    return down(shape) *
+           (across(shape, shape.encoded()) + shape.hidden_layers * across(shape, shape.padded));
   }
   DEVICE static Piece at(const Shape& shape, int index) {
-    int of_layer = down(shape) * across(shape.encoded()), layer = 0, columns = shape.encoded();
+    int of_layer = down(shape) * across(shape, shape.encoded()), layer = 0,
+        columns = shape.encoded();
     if (index >= of_layer) {
       index -= of_layer;
       columns = shape.padded;
-      of_layer = down(shape) * across(columns);
+      of_layer = down(shape) * across(shape, columns);
       layer = 1 + index / of_layer;
       index %= of_layer;
     }
-    const int pieces = across(columns), all = columns / kColumns;
+    const int pieces = across(shape, columns), all = columns / kColumns;
     // Pieces of one row of them are as equal as may be.
     const int first = index % pieces * all / pieces, last = (index % pieces + 1) * all / pieces;
     return {layer, 32 * (index / pieces), first, last - first};
   }
 };
-
-// Sums over deltas alone, for the bias, stand in a block that pieces of hidden layers have no other
-// use for; encoded coordinates have a column of ones.
-struct PieceSums {
-  static constexpr int kBias = 2 * kPiecePairs - 2;
-  float values[2][2 * kPiecePairs][4];
-};
-static_assert(kPiecePairs > 128 / kColumns / 2, "a block is free for the bias");
 
 // The same as load_matrices_transposed, from rows in device memory.
 template <bool kShared>
@@ -89,7 +102,8 @@ DEVICE void load_transposed(uint32_t (&d)[4], const char* row) {
 
 // Adds pixels [first, last) of the tile, multiples of kRows.
 template <int kPadded, bool kShared>
-DEVICE void add_piece(const Kept& kept, const Piece& piece, int first, int last, PieceSums& sums) {
+DEVICE void add_piece(const Kept& kept, const Piece& piece, int first, int last,
+                      PieceSums<kPadded>& sums) {
   const int lane = this_lane().lane;
   const bool second = piece.first_row + kRows < kPadded;
   const int input_stride = piece.layer ? kept.stride : kept.encoded_stride;
@@ -104,13 +118,13 @@ DEVICE void add_piece(const Kept& kept, const Piece& piece, int first, int last,
   for (int pixel = first; pixel < last; pixel += kRows) {
     uint32_t a[2][4];
     load_transposed<kShared>(a[0], delta + 2 * pixel * kept.stride);
-    if (piece.layer) mma_16816(sums.values[0][PieceSums::kBias], a[0], kOnes, kOnes);
+    if (piece.layer) mma_16816(sums.values[0][kBiasBlock], a[0], kOnes, kOnes);
     if (second) {
       load_transposed<kShared>(a[1], delta + 2 * (pixel * kept.stride + kRows));
-      if (piece.layer) mma_16816(sums.values[1][PieceSums::kBias], a[1], kOnes, kOnes);
+      if (piece.layer) mma_16816(sums.values[1][kBiasBlock], a[1], kOnes, kOnes);
     }
 #pragma unroll
-    for (int pair = 0; pair < kPiecePairs; ++pair) {
+    for (int pair = 0; pair < PieceSums<kPadded>::kPairs; ++pair) {
       if (pair >= piece.pairs) break;
       uint32_t b[4];
       load_transposed<kShared>(b, input + 2 * (pixel * input_stride + pair * kColumns));
@@ -124,55 +138,82 @@ DEVICE void add_piece(const Kept& kept, const Piece& piece, int first, int last,
   }
 }
 
-DEVICE void store_sum(float* place, float value, bool add) {
-  *place = add ? *place + value : value;
+// A block's partial gradient is what its warps have in registers, as it is: vectors of one float4
+// per lane, kPieceVectors for each piece, then those of the output layer, then the squared error.
+constexpr int kPieceVectors = 2 * kPieceBlocks;
+
+struct Partial {
+  DEVICE_HOST static int output(const Shape& shape) { return Piece::count(shape) * kPieceVectors; }
+  DEVICE_HOST static int error(const Shape& shape) {
+    return output(shape) + shape.padded / kRows + 1;
+  }
+  DEVICE_HOST static int vectors(const Shape& shape) { return error(shape) + 1; }
+
+  // Whether a vector of a piece has values, and the parameter that value i of a lane is of; -1
+  // where it is padding.
+  DEVICE static bool used(const Shape& shape, int vector) {
+    if (vector >= output(shape)) return true;
+    const Piece piece = Piece::at(shape, vector / kPieceVectors);
+    return piece.has(vector % kPieceVectors / 2, vector % 2, shape.padded);
+  }
+  DEVICE static int parameter(const Shape& shape, int vector, int lane, int i) {
+    const int down = 8 * (i / 2) + lane / 4, across = 2 * (lane % 4) + i % 2;
+    const int last = shape.hidden_layers + 1;
+    if (vector >= output(shape)) {
+      const int input = (vector - output(shape)) * kRows + down;
+      if (across >= shape.out_channels) return -1;
+      if (input < shape.width) return shape.weight(last) + across * shape.width + input;
+      return input == shape.padded ? shape.bias(last) + across : -1;
+    }
+    const Piece piece = Piece::at(shape, vector / kPieceVectors);
+    const int block = vector % kPieceVectors / 2;
+    const int row = piece.first_row + kRows * (vector % 2) + down;
+    if (row >= shape.width) return -1;
+    const int columns = shape.columns(piece.layer), bias = shape.bias(piece.layer) + row;
+    if (piece.layer && block == kBiasBlock) return across == 0 ? bias : -1;
+    int column = piece.first_pair * kColumns + 8 * block + across;
+    if (piece.layer == 0) {
+      const int axis = column / shape.axis_features(), feature = column % shape.axis_features();
+      if (axis == 0 && feature == shape.features) return bias;
+      if (axis >= shape.axes || feature >= shape.features) return -1;
+      column = axis * shape.features + feature;
+    }
+    return column < columns ? shape.weight(piece.layer) + row * columns + column : -1;
+  }
+};
+
+DEVICE void add(float4& sum, const float4& value) {
+  sum = make_float4(sum.x + value.x, sum.y + value.y, sum.z + value.z, sum.w + value.w);
 }
 
-// To the flat gradient, without its padding.
+DEVICE void store_sum(float4& place, const float (&value)[4], bool more) {
+  float4 sum = make_float4(value[0], value[1], value[2], value[3]);
+  if (more) add(sum, place);
+  place = sum;
+}
+
+// vectors: of the piece, at the lane's place in them.
 template <int kPadded>
-DEVICE void store_piece(const Shape& shape, const Piece& piece, const PieceSums& sums, bool add,
-                        float* gradient) {
-  const Lane self = this_lane();
-  float* weight = gradient + shape.weight(piece.layer);
-  float* bias = gradient + shape.bias(piece.layer);
-  const int columns = shape.columns(piece.layer), axis_features = shape.axis_features();
+DEVICE void store_piece(const Piece& piece, const PieceSums<kPadded>& sums, bool more,
+                        float4* vectors) {
 #pragma unroll
-  for (int down = 0; down < 2; ++down)
+  for (int block = 0; block < PieceSums<kPadded>::kBlocks; ++block)
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int row = piece.first_row + kRows * down + 8 * half + self.group;
-      if (row >= shape.width) continue;
-      if (piece.layer && piece.first_pair == 0 && self.member == 0)
-        store_sum(bias + row, sums.values[down][PieceSums::kBias][2 * half], add);
-#pragma unroll
-      for (int block = 0; block < 2 * kPiecePairs; ++block)
-#pragma unroll
-        for (int j = 0; j < 2; ++j) {
-          if (block >= 2 * piece.pairs) continue;
-          const float sum = sums.values[down][block][2 * half + j];
-          int column = piece.first_pair * kColumns + 8 * block + 2 * self.member + j;
-          bool inside = column < columns;
-          if (piece.layer == 0) {
-            const int axis = column / axis_features, feature = column % axis_features;
-            inside = axis < shape.axes && feature < shape.features;
-            if (axis == 0 && feature == shape.features) store_sum(bias + row, sum, add);
-            column = axis * shape.features + feature;
-          }
-          if (inside) store_sum(weight + row * columns + column, sum, add);
-        }
-    }
+    for (int down = 0; down < 2; ++down)
+      if (piece.has(block, down, kPadded))
+        store_sum(vectors[(2 * block + down) * kWarp], sums.values[down][block], more);
 }
 
 // The output layer's gradient: 16 inputs times all channels, and the bias, to each warp in turn.
+// vectors: of the output layer, at the lane's place in them.
 template <int kPadded, bool kShared>
-DEVICE void add_output(const Shape& shape, const Kept& kept, bool add, float* gradient) {
+DEVICE void add_output(const Kept& kept, int hidden_layers, bool more, float4* vectors) {
   const Lane self = this_lane();
-  const int warps = int(blockDim.x) / kWarp, last_layer = shape.hidden_layers + 1;
   const int lane = self.lane, blocks = kPadded / kRows;
   const char* error = kept.errors() + 2 * (lane % 16) * kOut;
-  const char* sine = kept.sines(shape.hidden_layers) +
-                     2 * ((lane / 16 * 8 + lane % 8) * kept.stride + lane / 8 % 2 * 8);
-  for (int block = self.warp; block <= blocks; block += warps) {
+  const char* sine =
+      kept.sines(hidden_layers) + 2 * ((lane / 16 * 8 + lane % 8) * kept.stride + lane / 8 % 2 * 8);
+  for (int block = self.warp; block <= blocks; block += kWarps) {
     float sum[4] = {0, 0, 0, 0};
     for (int pixel = 0; pixel < kept.pixels; pixel += kRows) {
       uint32_t a[4] = {kOnes, kOnes, kOnes, kOnes}, b[4];
@@ -181,16 +222,7 @@ DEVICE void add_output(const Shape& shape, const Kept& kept, bool add, float* gr
       load_transposed<kShared>(b, error + 2 * pixel * kOut);
       mma_16816(sum, a, b[0], b[1]);
     }
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int input = block * kRows + 8 * (i / 2) + self.group;
-      const int channel = 2 * self.member + i % 2;
-      if (channel >= shape.out_channels) continue;
-      if (block < blocks && input < shape.width)
-        store_sum(gradient + shape.weight(last_layer) + channel * shape.width + input, sum[i], add);
-      if (block == blocks && self.group == 0 && i < 2)
-        store_sum(gradient + shape.bias(last_layer) + channel, sum[i], add);
-    }
+    store_sum(vectors[block * kWarp], sum, more);
   }
 }
 

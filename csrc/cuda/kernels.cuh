@@ -3,16 +3,16 @@
 #pragma once
 
 #include "evaluate.cuh"
-#include "optimise.cuh"
+#include "muon.cuh"
 #include "pack.cuh"
+#include "reduce.cuh"
 
 namespace tcnn_codec {
 namespace cuda {
 
-constexpr int kMostWarps = 8;
-#define KERNEL __global__ void __launch_bounds__(kMostWarps* kWarp, 1)
+#define KERNEL __global__ void __launch_bounds__(kThreads, 1)
 // Bytes of shared memory in front of what a phase wants: one float per warp.
-constexpr int kSharedFront = 16 * kMostWarps;
+constexpr int kSharedFront = 16 * kWarps;
 
 // What every kernel is told.
 struct Launch {
@@ -32,6 +32,7 @@ DEVICE Group this_group(const Launch& launch) {
 }
 
 DEVICE const Network& this_network(const Launch& launch) {
+  assume_global(launch.networks);
   return launch.networks[int(blockIdx.x) / launch.group];
 }
 
@@ -52,14 +53,18 @@ DEVICE void train_phase(const Launch& launch, const Network& network, int step) 
 
 DEVICE void reduce_phase(const Launch& launch, const Network& network, int step) {
   reduce(launch.shape, network, launch.constants, launch.division, this_group(launch), step,
-         launch.move, reinterpret_cast<float*>(phase_memory()));
+         launch.move, reinterpret_cast<float4*>(phase_memory()));
 }
 
 DEVICE void optimise_phase(const Launch& launch, const Network& network, int step) {
   const Group group = this_group(launch);
-  float* scratch = launch.muon_shared ? reinterpret_cast<float*>(phase_memory())
-                                      : network.muon + group.index * muon_floats(launch.shape);
-  optimise(launch.shape, network, launch.constants, group, step, scratch, sums_of_warps());
+  if (launch.muon_shared) {
+    optimise<true>(launch.shape, network, launch.constants, group, step, phase_memory(),
+                   sums_of_warps());
+  } else {
+    char* scratch = network.muon + group.index * muon_bytes(launch.shape);
+    optimise<false>(launch.shape, network, launch.constants, group, step, scratch, sums_of_warps());
+  }
 }
 
 KERNEL pack_kernel(const __grid_constant__ Launch launch) {

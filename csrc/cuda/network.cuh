@@ -7,10 +7,12 @@
 namespace tcnn_codec {
 namespace cuda {
 
-// Deltas are squared errors' slopes times this until gradients are added up: float16 has 2^-24 as
-// its smallest step.
-constexpr float kLossScale = 1024;
-constexpr int kWarp = 32;
+// Deltas are errors of the output times this until gradients are added up: float16 ends at 2^16,
+// and below 2^-14 it loses digits.
+constexpr float kLossScale = 64;
+constexpr int kWarp = 32;  // lanes
+constexpr int kWarps = 8;  // of a block
+constexpr int kThreads = kWarps * kWarp;
 // Rows of one matrix product, and columns that two of its right-hand sides make.
 constexpr int kRows = 16, kColumns = 16;
 constexpr int kOut = 8;  // output channels, padded
@@ -69,36 +71,47 @@ struct Constants {
   float beta1, beta2, epsilon, momentum, rate_weight, rate_floor;
 };
 
+// A pointer into device memory; the kernels' compiler is told so.
+template <class T>
+struct Global {
+  T* pointer;
+  void operator=(T* other) { pointer = other; }
+  DEVICE_HOST operator T*() const {
+    assume_global(pointer);
+    return pointer;
+  }
+};
+
 // One network on the device: all pointers into device memory.
 struct Network {
   // Of the caller.
-  float *params, *mean, *variance;
-  const float* scales;            // null: Muon
-  const float* encoding[3];       // [size, features]
-  const uint16_t* encoding16[3];  // float16 [size, axis_features()]
+  Global<float> params, mean, variance;
+  Global<const float> scales;         // null: Muon
+  Global<const float> encoding[3];    // [size, features]
+  Global<const uint4> encoding16[3];  // float16 [size, axis_features()]
   int size[3];
-  const uint8_t* target8;  // exactly one target is set
-  const float* target32;
-  const uint32_t* order;  // null: pixels in their order
+  Global<const uint8_t> target8;  // exactly one target is set
+  Global<const float> target32;
+  Global<const uint32_t> order;  // null: pixels in their order
   uint32_t order_size;
   uint64_t order_reciprocal;  // (2^64 - 1) / order_size
-  const Step* steps;
-  float* losses;    // [steps], sums of squared errors
-  float* pixels32;  // evaluate's output; at most one is set
-  uint8_t* pixels8;
+  Global<const Step> steps;
+  Global<float> losses;    // [steps], sums of squared errors
+  Global<float> pixels32;  // evaluate's output; at most one is set
+  Global<uint8_t> pixels8;
   // Workspace.
-  float* table[3];            // [size, padded], half-turns
-  uint4* forward;             // [hidden_layers, operand_words()]
-  uint4* backward;            // likewise
-  float* bias;                // [hidden_layers, padded], half-turns
-  uint2* output_forward;      // [padded / 16, 32]
-  uint32_t* output_backward;  // [padded / 8, 32]
-  float* output_bias;         // [kOut]
-  float* partial;             // [partials, partial_stride], gradients of blocks, then squared error
-  float* gradient;            // [parameters]
-  float* muon;                // [layers, muon_floats()]
-  char* pixels;  // [group, tile] what training keeps, where that is not in shared memory
-  unsigned* barrier;
+  Global<float> table[3];            // [size, padded], half-turns
+  Global<uint4> forward;             // [hidden_layers, operand_words()]
+  Global<uint4> backward;            // likewise
+  Global<float> bias;                // [hidden_layers, padded], half-turns
+  Global<uint2> output_forward;      // [padded / 16, 32]
+  Global<uint32_t> output_backward;  // [padded / 8, 32]
+  Global<float> output_bias;         // [kOut]
+  Global<float4> partial;            // [partials, Partial::vectors, 32], gradients of blocks
+  Global<float> gradient;            // [parameters]; Muon's update of weights that it moves
+  Global<char> muon;                 // [group, muon_bytes()], where that is not in shared memory
+  Global<char> pixels;  // [group, tile] what training keeps, where that is not in shared memory
+  Global<unsigned> barrier;
 };
 
 // A block's place among those that work on one network.

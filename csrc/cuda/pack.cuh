@@ -24,15 +24,14 @@ DEVICE void pack_tables(const Shape& shape, const Network& network, const Group&
   const int stride = padded + 1;
   for (int axis = 0; axis < shape.axes; ++axis) {
     block_barrier();  // the axis before is done with `weights`
-    for (int i = int(threadIdx.x); i < features * padded; i += int(blockDim.x)) {
+    for (int i = int(threadIdx.x); i < features * padded; i += kThreads) {
       const int row = i / features, feature = i % features;
       const int at = row * shape.inputs() + axis * features + feature;
       weights[feature * stride + row] = row < width ? shape.half_turns * network.params[at] : 0;
     }
     block_barrier();
     const int items = network.size[axis] * padded;
-    for (int i = group.index * int(blockDim.x) + int(threadIdx.x); i < items;
-         i += group.size * int(blockDim.x)) {
+    for (int i = group.index * kThreads + int(threadIdx.x); i < items; i += group.size * kThreads) {
       const int row = i / padded, column = i % padded;
       const float* encoding = network.encoding[axis] + int64_t(row) * features;
       float sum = 0;
@@ -59,8 +58,8 @@ struct OperandWord {
 DEVICE void pack_operands(const Shape& shape, const Network& network, int first, int step) {
   const int width = shape.width, padded = shape.padded;
   const int words = 4 * shape.operand_words();
-  uint32_t* forward = reinterpret_cast<uint32_t*>(network.forward);
-  uint32_t* backward = reinterpret_cast<uint32_t*>(network.backward);
+  uint32_t* forward = reinterpret_cast<uint32_t*>(network.forward.pointer);
+  uint32_t* backward = reinterpret_cast<uint32_t*>(network.backward.pointer);
   for (int i = first; i < shape.hidden_layers * words; i += step) {
     const int layer = i / words;
     const OperandWord word(i % words, padded / 16);
@@ -87,7 +86,7 @@ DEVICE void pack_output(const Shape& shape, const Network& network, int first, i
   const auto value = [=](int channel, int column) {
     return channel < channels && column < width ? weight[channel * width + column] : 0;
   };
-  uint32_t* forward = reinterpret_cast<uint32_t*>(network.output_forward);
+  uint32_t* forward = reinterpret_cast<uint32_t*>(network.output_forward.pointer);
   for (int i = first; i < shape.padded / 16 * 2 * kWarp; i += step) {
     const int channel = i / 2 % kWarp / 4;
     const int column = 16 * (i / (2 * kWarp)) + 8 * (i % 2) + 2 * (i / 2 % 4);
@@ -104,8 +103,8 @@ DEVICE void pack_output(const Shape& shape, const Network& network, int first, i
 // shared: pack_floats.
 DEVICE_CALL inline void pack(const Shape& shape, const Network& network, const Group& group,
                              float* shared) {
-  const int step = group.size * int(blockDim.x);
-  const int first = group.index * int(blockDim.x) + int(threadIdx.x);
+  const int step = group.size * kThreads;
+  const int first = group.index * kThreads + int(threadIdx.x);
   pack_operands(shape, network, first, step);
   pack_output(shape, network, first, step);
   pack_tables(shape, network, group, shared);

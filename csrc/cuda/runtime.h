@@ -15,7 +15,6 @@ struct DeviceInfo {
   int major, minor;  // compute capability
   int multiprocessors;
   size_t shared_bytes;  // most that one block can have
-  size_t memory_bytes;
   bool cooperative;
 };
 
@@ -73,7 +72,6 @@ inline DeviceInfo device_info(int device) {
           properties.minor,
           properties.multiProcessorCount,
           properties.sharedMemPerBlockOptin,
-          properties.totalGlobalMem,
           properties.cooperativeLaunch != 0};
 }
 

@@ -48,8 +48,8 @@ DEVICE void keep_encoded(const Shape& shape, const Network& network, const Kept&
 #pragma unroll
       for (int axis = 0; axis < 3; ++axis) {
         if (axis >= shape.axes) break;
-        const uint4* encoding = reinterpret_cast<const uint4*>(network.encoding16[axis]) +
-                                int64_t(places[tile][half].at[axis]) * words;
+        const uint4* encoding =
+            network.encoding16[axis] + int64_t(places[tile][half].at[axis]) * words;
 #pragma unroll 1
         for (int word = self.member; word < words; word += 4)
           row[axis * words + word] = encoding[word];
@@ -165,13 +165,14 @@ DEVICE float block_sum(float value, float* shared) {
   if (self.lane == 0) shared[self.warp] = value;
   block_barrier();
   float sum = 0;
-  for (int warp = 0; warp < int(blockDim.x) / kWarp; ++warp) sum += shared[warp];
+  for (int warp = 0; warp < kWarps; ++warp) sum += shared[warp];
   return sum;
 }
 
 // How blocks share out a batch; the same for every block of a launch.
 struct Division {
   uint32_t count;  // pixels of the batch
+  int warps;       // of a block, that take pixels; all of them add up weight gradients
   int tile;        // pixels of a tile
   int tiles;       // of the batch
   int blocks;      // that have tiles
@@ -179,17 +180,18 @@ struct Division {
   int parts;       // of a tile's pixels, each with sums of its own
   int part;        // pixels of a part
 
-  // warps: of a block, kTiles of kRows pixels each. group: blocks that there are.
+  // warps: kTiles of kRows pixels each. group: blocks that there are.
   DEVICE_HOST static Division of(const Shape& shape, int warps, int warp_tiles, uint32_t count,
                                  int group) {
     Division made{};
     made.count = count;
+    made.warps = warps;
     made.tile = warps * kRows * warp_tiles;
     made.tiles = int((count + uint32_t(made.tile) - 1) / uint32_t(made.tile));
     made.blocks = made.tiles < group ? made.tiles : group;
     const int pieces = Piece::count(shape);
     made.parts = 1;
-    while (2 * made.parts * pieces <= warps) made.parts *= 2;
+    while (2 * made.parts * pieces <= kWarps) made.parts *= 2;
     made.units = pieces * made.parts;
     made.part = round_up(made.tile / made.parts, kRows);
     return made;
@@ -198,12 +200,11 @@ struct Division {
   DEVICE_HOST int partials() const { return blocks * parts; }
 };
 
-DEVICE_HOST int partial_stride(const Shape& shape) { return round_up(shape.parameters() + 1, 8); }
-
-// Where one block's sums over a part of its tiles' pixels go.
-DEVICE float* partial_gradient(const Shape& shape, const Network& network, const Division& division,
-                               const Group& group, int part) {
-  return network.partial + int64_t(group.index * division.parts + part) * partial_stride(shape);
+// What one block's sums over a part of its tiles' pixels leave behind: Partial::vectors.
+DEVICE float4* partial_gradient(const Shape& shape, const Network& network,
+                                const Division& division, const Group& group, int part) {
+  const int64_t vectors = Partial::vectors(shape);
+  return network.partial + (group.index * division.parts + part) * vectors * kWarp;
 }
 
 // One block's tiles of a batch. kShared: `memory` is shared memory.
@@ -212,39 +213,47 @@ DEVICE void train(const Shape& shape, const Network& network, const Step& step,
                   const Division& division, const Group& group, char* memory,
                   float* sums_of_warps) {
   const Lane self = this_lane();
-  const int warps = int(blockDim.x) / kWarp;
   if (group.index >= division.blocks) return;
   const Kept kept(shape, memory, division.tile);
-  // One piece per warp: its sums stay in registers from tile to tile. Wide networks have more.
-  const bool resident = kPadded <= 64 && division.units <= warps;
+  const auto vectors = [&](int part, int vector) {
+    return partial_gradient(shape, network, division, group, part) + vector * kWarp + self.lane;
+  };
+  // The sums of a warp's first piece stay in registers from tile to tile, where there are so many.
+  constexpr bool kHolds = kShared && kPadded < 128;
   float squared_error = 0;
-  PieceSums sums;
+  PieceSums<kPadded> held;
   for (int tile = group.index; tile < division.tiles; tile += group.size) {
     const bool first_tile = tile == group.index, last_tile = tile + group.size >= division.tiles;
     const int first_pixel = self.warp * kRows * kTiles;
     const Pixels pixels{network, step, division.count,
                         uint32_t(tile * division.tile + first_pixel)};
-    warp_pixels<kPadded, kTiles>(shape, network, kept, first_pixel, pixels, squared_error);
+    if (self.warp < division.warps)
+      warp_pixels<kPadded, kTiles>(shape, network, kept, first_pixel, pixels, squared_error);
     block_barrier();
-    for (int unit = self.warp; unit < division.units; unit += warps) {
-      const Piece piece = Piece::at(shape, unit / division.parts);
-      const int part = unit % division.parts;
+    const auto add_unit = [&](int unit, PieceSums<kPadded>& sums, bool fresh, bool store,
+                              bool more) {
+      const int index = unit / division.parts, part = unit % division.parts;
+      const Piece piece = Piece::at(shape, index);
       const int first = part * division.part;
       const int last =
           first + division.part < division.tile ? first + division.part : division.tile;
-      if (kPadded > 64 || !resident || first_tile) sums = PieceSums{};
+      if (fresh) sums = PieceSums<kPadded>{};
       add_piece<kPadded, kShared>(kept, piece, first, last, sums);
-      if (!resident || last_tile)
-        store_piece<kPadded>(shape, piece, sums, !resident && !first_tile,
-                             partial_gradient(shape, network, division, group, part));
+      if (store) store_piece<kPadded>(piece, sums, more, vectors(part, index * kPieceVectors));
+    };
+    if (kHolds && self.warp < division.units)
+      add_unit(self.warp, held, first_tile, last_tile, false);
+    // Deep or wide networks have more pieces than there are warps.
+    for (int unit = self.warp + (kHolds ? kWarps : 0); unit < division.units; unit += kWarps) {
+      PieceSums<kPadded> sums;
+      add_unit(unit, sums, true, true, !first_tile);
     }
-    add_output<kPadded, kShared>(shape, kept, !first_tile,
-                                 partial_gradient(shape, network, division, group, 0));
+    add_output<kPadded, kShared>(kept, shape.hidden_layers, !first_tile,
+                                 vectors(0, Partial::output(shape)));
     block_barrier();
   }
   squared_error = block_sum(squared_error, sums_of_warps);
-  if (threadIdx.x == 0)
-    partial_gradient(shape, network, division, group, 0)[shape.parameters()] = squared_error;
+  if (threadIdx.x == 0) vectors(0, Partial::error(shape))->x = squared_error;
 }
 
 }  // namespace cuda

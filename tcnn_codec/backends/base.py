@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -118,6 +119,7 @@ def native_shape(native: Any, spec: SirenSpec) -> Any:
     )
 
 
-def encode_axes(spec: SirenSpec, grid: Grid) -> list[F32]:
-    """Of each axis its encoding, float32 [size, features_per_axis]."""
-    return [encode_axis(spec, size) for size in grid.axis_sizes(spec.axes)]
+@lru_cache(maxsize=4)
+def encode_axes(spec: SirenSpec, grid: Grid) -> tuple[F32, ...]:
+    """Of each axis its encoding, float32 [size, features_per_axis]; not to be written to."""
+    return tuple(encode_axis(spec, size) for size in grid.axis_sizes(spec.axes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -32,9 +32,9 @@ ENCODING_PAD = 8
 class Choices:
     """How kernels are launched; 0 leaves it to the backend. Results depend on it by roundings.
 
-    group: blocks that work on one network. warps: of a block, 1 to 8. tiles: rows of 16 pixels
-    that a warp takes at once, 1 or 2. graph: a CUDA graph of one kernel per phase instead of one
-    cooperative kernel for all steps; changes no bit.
+    group: blocks that work on one network. warps: of a block, that take pixels, 1 to 8. tiles: rows
+    of 16 pixels that such a warp takes at once, 1 or 2. graph: a CUDA graph of one kernel per phase
+    instead of one cooperative kernel for all steps; changes no bit.
     """
 
     group: int = 0
@@ -50,6 +50,14 @@ class _Chunk:
     target: Target
     order: U32 | None
     on_device: tuple[torch.Tensor, torch.Tensor | None]
+
+
+@dataclass(frozen=True)
+class _Encodings:
+    """Of the axes of a grid, and on the device: float32, and float16 with a one."""
+
+    axes: tuple[F32, ...]
+    on_device: tuple[list[torch.Tensor], list[torch.Tensor]]
 
 
 class CudaBackend:
@@ -80,7 +88,9 @@ class CudaBackend:
         self._torch_device = torch.device("cuda", device) if native is None else torch.device("cpu")
         self._choices = choices or Choices()
         self._info = self._native.DeviceInfo(device)
-        self._chunks: tuple[_Chunk, ...] = ()  # of the last call: the next one has the same
+        # Of the last call: the next one has the same.
+        self._chunks: tuple[_Chunk, ...] = ()
+        self._encodings: list[_Encodings] = []
 
     @property
     def isa(self) -> str:
@@ -104,25 +114,26 @@ class CudaBackend:
         shape: tuple[int, ...],
         dtype: torch.dtype,
     ) -> Any:
-        job = self._job(spec, self._put(params), grid)
-        out = self._empty(shape, dtype)
-        job.set_pixels(out)
-        plan, workspace = self._plan([job], 0)
-        self._call(self._native.evaluate, [job], plan, workspace)
-        return out.cpu().numpy()
+        with self._on_device():
+            job = self._job(spec, self._put(params), grid)
+            out = self._empty(shape, dtype)
+            job.set_pixels(out)
+            self._call(self._native.evaluate, [job], 0)
+            return out.cpu().numpy()
 
     def loss_and_grad(
         self, spec: SirenSpec, params: F32, grid: Grid, target: Target, indices: U32 | None = None
     ) -> tuple[float, F32]:
         count = grid.pixels if indices is None else len(indices)
-        job = self._job(spec, self._put(params), grid)
-        job.set_target(*self._send(target, indices, grid).on_device)
-        gradient, losses = self._empty(spec.parameter_count), self._empty(1)
-        job.set_gradient(gradient)
-        job.set_steps(self._put(_steps([(0, 1)], np.zeros(1, np.float32), 0)), losses)
-        plan, workspace = self._plan([job], count)
-        self._call(self._native.loss_and_grad, [job], count, plan, workspace)
-        return float(losses.item()) / (count * spec.out_channels), gradient.cpu().numpy()
+        with self._on_device():
+            job = self._job(spec, self._put(params), grid)
+            job.set_target(*self._send(target, indices, grid).on_device)
+            gradient, losses = self._empty(spec.parameter_count), self._empty(1)
+            job.set_gradient(gradient)
+            job.set_steps(self._put(_steps([(0, 1)], np.zeros(1, np.float32), 0)), losses)
+            self._call(self._native.loss_and_grad, [job], count)
+            loss = float(losses.item()) / (count * spec.out_channels)
+            return loss, gradient.cpu().numpy()
 
     def fit_steps(
         self,
@@ -153,6 +164,19 @@ class CudaBackend:
 
         All take as many steps of as many pixels, and the same weight of the rate term.
         """
+        with self._on_device():
+            return self._fit(spec, states, grids, targets, batches, learning_rates, scales)
+
+    def _fit(
+        self,
+        spec: SirenSpec,
+        states: Sequence[OptimiserState],
+        grids: Sequence[Grid],
+        targets: Sequence[Target],
+        batches: Sequence[Batches],
+        learning_rates: F32,
+        scales: Sequence[F32 | None],
+    ) -> list[F64]:
         count, steps = batches[0].count, len(batches[0].starts)
         jobs, moved, found, chunks = [], [], [], []
         for state, grid, target, drawn, scale in zip(
@@ -169,9 +193,8 @@ class CudaBackend:
             moved.append(tensors)
             found.append(losses)
         self._chunks = tuple(chunks)
-        plan, workspace = self._plan(jobs, count)
         constants = BETA1, BETA2, EPSILON, MOMENTUM, states[0].rate_weight, FLOOR
-        self._call(self._native.fit_steps, jobs, count, *constants, plan, workspace)
+        self._call(self._native.fit_steps, jobs, count, *constants)
         for state, tensors in zip(states, moved, strict=True):
             for array, tensor in zip(
                 (state.params, state.mean, state.variance), tensors, strict=True
@@ -206,29 +229,36 @@ class CudaBackend:
     # ---- native calls ------------------------------------------------------------------------
 
     def _job(self, spec: SirenSpec, params: torch.Tensor, grid: Grid) -> Any:
-        encodings = encode_axes(spec, grid)
         return self._native.Job(
-            native_shape(self._native, spec),
-            self._device,
-            params,
-            [self._put(encoding) for encoding in encodings],
-            [self._put(_with_one(encoding)) for encoding in encodings],
+            native_shape(self._native, spec), self._device, params, *self._encoded(spec, grid)
         )
 
-    def _plan(self, jobs: list[Any], count: int) -> tuple[Any, torch.Tensor]:
-        choices = self._choices
-        with self._refusals():
-            plan = self._native.Plan(
-                jobs, count, choices.group, choices.warps, choices.tiles, choices.graph
-            )
-        return plan, self._empty(plan.workspace_bytes, torch.uint8)
+    def _encoded(self, spec: SirenSpec, grid: Grid) -> tuple[list[torch.Tensor], ...]:
+        """On the device, where those of the last calls still are."""
+        axes = encode_axes(spec, grid)
+        for encodings in self._encodings:
+            if encodings.axes is axes:
+                return encodings.on_device
+        sent = [self._put(axis) for axis in axes], [self._put(_with_one(axis)) for axis in axes]
+        self._encodings = [*self._encodings[-1:], _Encodings(axes, sent)]
+        return sent
 
-    def _call(self, function: Any, *arguments: Any) -> None:
-        stream = 0
+    def _call(self, function: Any, jobs: list[Any], count: int, *constants: float) -> None:
+        """function(jobs, constants, plan, workspace, stream); count: pixels of a batch, or 0."""
+        choices, stream = self._choices, 0
         if self._torch_device.type == "cuda":
             stream = torch.cuda.current_stream(self._torch_device).cuda_stream
         with self._refusals():
-            function(*arguments, stream)
+            plan = self._native.Plan(
+                self._info, jobs, count, choices.group, choices.warps, choices.tiles, choices.graph
+            )
+            workspace = self._empty(plan.workspace_bytes, torch.uint8)
+            function(jobs, *constants, plan, workspace, stream)
+
+    def _on_device(self) -> Any:
+        """torch hands out arrays of its current device only."""
+        on_gpu = self._torch_device.type == "cuda"
+        return torch.cuda.device(self._torch_device) if on_gpu else nullcontext()
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:

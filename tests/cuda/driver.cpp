@@ -123,10 +123,11 @@ std::vector<float> run(const Case& of, bool graph) {
   constants.rate_weight = 0.03f;
   constants.rate_floor = 0.2f;
   const auto work = [&](int64_t count) {
-    const cuda::Plan plan = cuda::make_plan(0, of.shape, jobs, count, choices);
+    const cuda::Plan plan =
+        cuda::make_plan(0, cuda::device_info(0), of.shape, jobs, count, choices);
     std::vector<char> workspace(plan.workspace_bytes, char(0xff));
     if (count)
-      cuda::fit_steps(0, of.shape, jobs, count, kSteps, constants, plan, workspace.data(), nullptr);
+      cuda::fit_steps(0, of.shape, jobs, kSteps, constants, plan, workspace.data(), nullptr);
     else
       cuda::evaluate(0, of.shape, jobs, plan, workspace.data(), nullptr);
   };

@@ -14,7 +14,7 @@ using Stream = std::vector<std::function<void()>>*;  // what a graph records; nu
 
 // The device that is played; a small one reaches more than one tile and wave with few pixels.
 inline DeviceInfo& emulated_device() {
-  static DeviceInfo info{"emulator", 9, 0, 4, 227 << 10, size_t(1) << 30, true};
+  static DeviceInfo info{"emulator", 9, 0, 4, 227 << 10, true};
   return info;
 }
 
