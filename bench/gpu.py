@@ -5,8 +5,9 @@ python bench/gpu.py [IMAGE …] [--quick] [--networks NAME …] [--rounds N] [--
 A step of ours is one of fit_steps, optimiser included, over every pixel of a 768x512 image, or over
 a batch as encoding takes it; its time is the difference of two calls of unlike length, so that
 copies to and from the GPU do not count. PyTorch's is forward, loss, backward and Adam, eager and
-compiled with CUDA graphs; tinycudann's the same through its CutlassMLP with sine (no biases, and
-its own float16), where it is installed. Images are encoded as `encode` does it, wall clock.
+compiled with CUDA graphs, products in float32, TensorFloat-32 or bfloat16; tinycudann's the same
+through its CutlassMLP with sine (no biases, and its own float16), where it is installed. Images are
+encoded as `encode` does it, wall clock.
 """
 
 from __future__ import annotations
@@ -36,10 +37,16 @@ from tcnn_codec.siren import Grid, SirenSpec, encode_axis, initialise
 
 GRID = Grid(width=768, height=512)
 NETWORKS = {f"paper {width}": SirenSpec(width=width) for width in (32, 64, 128)}
-SHORT, LONG = 20, 220
+#: Steps of the two calls; small batches take more, or noise would be most of the difference.
+SHORT, LONG, LONG_OF_BATCHES = 20, 220, 2020
 #: Ways to launch that are tried; 0 is the backend's own choice.
 GROUPS, WARPS, TILES = (0, 66, 132, 264), (0, 4), (1, 2)
 NETWORKS_SIDE_BY_SIDE = 24
+#: Of the paper's network of width 32 and 8 bit, random initialisation.
+PAPER_BPP = 0.0996
+#: What "x compile" is against.
+COMPILED = "torch compile, CUDA graphs, float32"
+Run = Callable[[int], object]
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -50,19 +57,17 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def per_step(run: Callable[[int], object], rounds: int) -> list[float]:
+def per_step(run: Run, rounds: int, long: int) -> list[float]:
     """Seconds of one step, one entry a round, of what `run` does as many times as it is told."""
-    for steps in (SHORT, LONG):
+    for steps in (SHORT, long):
         run(steps)
     return [
-        (seconds(lambda: run(LONG)) - seconds(lambda: run(SHORT))) / (LONG - SHORT)
+        (seconds(lambda: run(long)) - seconds(lambda: run(SHORT))) / (long - SHORT)
         for _ in range(rounds)
     ]
 
 
-def ours(
-    backend: CudaBackend, spec: SirenSpec, target: U8, count: int, networks: int = 1
-) -> Callable[[int], object]:
+def ours(backend: CudaBackend, spec: SirenSpec, target: U8, count: int, networks: int = 1) -> Run:
     """Steps of `count` pixels each, of as many networks side by side."""
     order = np.random.default_rng(0).permutation(np.arange(GRID.pixels, dtype=np.uint32))
 
@@ -83,7 +88,7 @@ def ours(
     return run
 
 
-def repeat(step: Callable[[], object]) -> Callable[[int], object]:
+def repeat(step: Callable[[], object]) -> Run:
     def run(steps: int) -> None:
         for _ in range(steps):
             step()
@@ -91,7 +96,15 @@ def repeat(step: Callable[[], object]) -> Callable[[int], object]:
     return run
 
 
-def tinycudann(spec: SirenSpec, target: U8) -> Callable[[int], object]:
+def pytorch(spec: SirenSpec, target: U8, *, compiled: bool, precision: str) -> Run:
+    """precision: float32, TF32 or bfloat16."""
+    torch.set_float32_matmul_precision("high" if precision == "TF32" else "highest")
+    bfloat16 = precision == "bfloat16"
+    fit = PaperFit(spec, GRID, target, compiled=compiled, bfloat16=bfloat16, device="cuda")
+    return repeat(fit.step)
+
+
+def tinycudann(spec: SirenSpec, target: U8) -> Run:
     """Its network of the same shape less the biases, on encoded coordinates."""
     import tinycudann as tcnn  # type: ignore[import-not-found]
 
@@ -111,6 +124,8 @@ def tinycudann(spec: SirenSpec, target: U8) -> Callable[[int], object]:
             "n_hidden_layers": spec.hidden_layers + 1,
         },
     )
+    if hasattr(network, "jit_fusion"):
+        network.jit_fusion = False  # it takes the derivative of sine at the wrong place
     adam = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True)
 
     def step() -> None:
@@ -125,14 +140,13 @@ def measure_steps(
     name: str, spec: SirenSpec, rounds: int, table: Table, quick: bool
 ) -> list[dict[str, Any]]:
     target = np.random.default_rng(0).integers(0, 256, (GRID.pixels, 3), dtype=np.uint8)
-    runs: dict[str, Callable[[], Callable[[int], object]]] = {
-        "torch eager": lambda: repeat(
-            PaperFit(spec, GRID, target, compiled=False, device="cuda").step
-        ),
-        "torch compile, CUDA graphs": lambda: repeat(
-            PaperFit(spec, GRID, target, compiled=True, device="cuda").step
-        ),
+    runs: dict[str, Callable[[], Run]] = {
+        "torch eager": lambda: pytorch(spec, target, compiled=False, precision="float32")
     }
+    for precision in ("float32", "TF32", "bfloat16"):
+        runs[f"torch compile, CUDA graphs, {precision}"] = lambda precision=precision: pytorch(
+            spec, target, compiled=True, precision=precision
+        )
     if find_spec("tinycudann"):
         runs["tinycudann CutlassMLP"] = lambda: tinycudann(spec, target)
     for graph in (False, True):
@@ -156,7 +170,8 @@ def measure_steps(
     rows: list[dict[str, Any]] = []
     for contestant, make in runs.items():
         try:
-            times = per_step(make(), rounds)
+            long = LONG_OF_BATCHES if f"{BATCH} pixels" in contestant else LONG
+            times = per_step(make(), rounds, long)
         except Exception as error:  # a contestant that cannot run here is a row, not the end
             reason = (str(error) or repr(error)).splitlines()[0]
             print(f"{name}, {contestant}: not measured: {reason}", flush=True)
@@ -172,7 +187,7 @@ def measure_steps(
                 "slowest": 1e6 * max(times),
             }
         )
-        compiled = [row for row in rows if row["contestant"] == "torch compile, CUDA graphs"]
+        compiled = [row for row in rows if row["contestant"] == COMPILED]
         times_compiled = compiled[0]["microseconds"] / (1e6 * median) if compiled else None
         rows[-1]["times_compiled"] = times_compiled
         shown = "-" if times_compiled is None else f"{times_compiled:.1f}x"
@@ -181,30 +196,40 @@ def measure_steps(
 
 
 def measure_encodes(images: list[Path]) -> list[dict[str, Any]]:
-    """The paper's point, width 32, and whole files by preset."""
+    """Whole files: at the paper's rate, and of width 32."""
     print()
-    table = Table("encode, width 32", "seconds", "bytes", "dB")
+    table = Table("encode".ljust(40), "seconds", "bpp", "dB")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for preset in ("fast", "balanced"):
-            config = EncodeConfig(width=32, preset=preset, backend="cuda")
+        stream = Path(folder) / "image.tcnn"
+        # Loads what is loaded once in a process.
+        encode_file(images[0], stream, EncodeConfig(width=32, steps=10, backend="cuda"))
+        for name, config in (
+            (f"{PAPER_BPP} bpp, fast", EncodeConfig(bpp=PAPER_BPP, preset="fast", backend="cuda")),
+            ("width 32, fast", EncodeConfig(width=32, preset="fast", backend="cuda")),
+            ("width 32, balanced", EncodeConfig(width=32, preset="balanced", backend="cuda")),
+        ):
+            of_config = []
             for image in images:
-                stream = Path(folder) / "image.tcnn"
                 start = time.perf_counter()
                 encoded = encode_file(image, stream, config)
                 took = time.perf_counter() - start
-                size = stream.stat().st_size
+                bpp = 8 * stream.stat().st_size / (encoded.info.width * encoded.info.height)
+                of_config.append((took, bpp, encoded.psnr_db))
                 rows.append(
                     {
                         "operation": "encode",
                         "image": image.name,
-                        "preset": preset,
+                        "config": name,
                         "seconds": took,
-                        "bytes": size,
+                        "bpp": bpp,
                         "psnr_db": encoded.psnr_db,
                     }
                 )
-                table.row(f"{image.name}, {preset}", f"{took:.2f}", size, f"{encoded.psnr_db:.2f}")
+            took, bpp, psnr = (statistics.mean(column) for column in zip(*of_config, strict=True))
+            table.row(f"{name}, mean of {len(images)}", f"{took:.2f}", f"{bpp:.4f}", f"{psnr:.2f}")
+            total = sum(row[0] for row in of_config)
+            table.row(f"{name}, all", f"{total:.2f}", "", "")
     return rows
 
 

@@ -61,6 +61,9 @@ class PaperFit:
         encoded = torch.cat([x[None].expand(shape), y[:, None].expand(shape)], dim=-1)
         self._encoded = encoded.reshape(grid.pixels, -1).contiguous().to(device)
         self._wanted = torch.tensor(target).to(device) * (2 / 255) - 1
+        if device == "cuda":  # or every replay of a graph would copy them
+            for fixed in (self._encoded, self._wanted):
+                torch._dynamo.mark_static_address(fixed)
         self._network = Siren(spec).to(device)
         self._adam = torch.optim.Adam(self._network.parameters(), lr=LEARNING_RATE, fused=True)
         network = self._network
