@@ -226,14 +226,15 @@ std::vector<cuda::Job> together(const std::vector<Job*>& jobs) {
 }
 
 cuda::Plan make_plan(const cuda::DeviceInfo& info, const std::vector<Job*>& jobs, int64_t count,
-                     int group, int warps, int tiles, bool graph) {
+                     int group, int block, int warps, int tiles, bool graph) {
   const std::vector<cuda::Job> found = together(jobs);
   check_range("count", count, 0, (int64_t(1) << 31) - 1);
   check_range("group", group, 0, 1 << 16);
+  check_range("block", block, 0, 8);
   check_range("warps", warps, 0, 8);
   check_range("tiles", tiles, 0, 2);
   return cuda::make_plan(jobs[0]->device(), info, jobs[0]->shape(), found, count,
-                         {group, warps, tiles, graph});
+                         {group, block, warps, tiles, graph});
 }
 
 // least: pixels of a batch that the operation needs a plan for.
@@ -315,7 +316,7 @@ void bind_cuda(py::module_& module) {
 
   py::class_<cuda::Plan>(module, "Plan")
       .def(py::init(&make_plan), py::arg("info"), py::arg("jobs"), py::arg("count"),
-           py::arg("group") = 0, py::arg("warps") = 0, py::arg("tiles") = 0,
+           py::arg("group") = 0, py::arg("block") = 0, py::arg("warps") = 0, py::arg("tiles") = 0,
            py::arg("graph") = false)
       .def_readonly("workspace_bytes", &cuda::Plan::workspace_bytes);
 

@@ -52,6 +52,7 @@ class Plan:
         jobs: Sequence[Job],
         count: int,
         group: int = 0,
+        block: int = 0,
         warps: int = 0,
         tiles: int = 0,
         graph: bool = False,

@@ -15,13 +15,14 @@ from tcnn_codec.siren import encode_axis
 @dataclass(frozen=True)
 class Rounding:
     """Operands of products between layers are rounded to dtype: activations, cosines, deltas,
-    weights times w0 / pi (forward) and times w0 (backward).
+    weights times w0 / unit (forward) and times w0 (backward).
 
-    scale: of deltas while they are rounded. sums: whether the gradients of biases are sums of
+    unit: of phases, in radians. scale: of deltas while they are rounded. sums: whether the gradients of biases are sums of
     rounded deltas, and that of the input layer's weight of rounded coordinates.
     """
 
     dtype: torch.dtype
+    unit: float = torch.pi
     scale: float = 1.0
     sums: bool = False
 
@@ -59,8 +60,8 @@ def compute(case: Case, seed: int, rounded: Rounding) -> Answer:
     phase = spec.w0 * (encoded @ weights[0].T + biases[0])
     sines, cosines = [rounded(torch.sin(phase))], [rounded(torch.cos(phase))]
     for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True):
-        turns = sines[-1] @ rounded(spec.w0 / torch.pi * weight).T
-        phase = torch.pi * turns + spec.w0 * bias
+        units = sines[-1] @ rounded(spec.w0 / rounded.unit * weight).T
+        phase = rounded.unit * units + spec.w0 * bias
         sines.append(rounded(torch.sin(phase)))
         cosines.append(rounded(torch.cos(phase)))
     output = sines[-1] @ rounded(weights[-1]).T + biases[-1]

@@ -34,7 +34,7 @@ RATE_WEIGHT = 0.03
 COUNT, ENCODE_STEPS = 100, 1000
 EXACT = ReferenceBackend(torch.float64)
 REFERENCE = ReferenceBackend()
-FLOAT16 = Rounding(torch.float16, scale=64, sums=True)
+FLOAT16 = Rounding(torch.float16, unit=1, scale=64, sums=True)
 by_name = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 
 
@@ -192,10 +192,11 @@ def test_schedules_change_no_bit(cuda_emulated: ModuleType, name: str) -> None:
     [
         {"group": 1},
         {"group": 3},
+        {"block": 1},
+        {"block": 3},
         {"warps": 1},
-        {"warps": 3},
         {"tiles": 2},
-        {"group": 7, "warps": 2},
+        {"group": 7, "block": 5, "warps": 2},
     ],
     ids=str,
 )

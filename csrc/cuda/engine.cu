@@ -10,8 +10,6 @@ namespace tcnn_codec {
 namespace cuda {
 namespace {
 
-constexpr double kPi = 3.14159265358979323846;
-
 Shape padded_shape(const SirenShape& from) {
   Shape shape{};
   shape.axes = from.axes;
@@ -20,7 +18,6 @@ Shape padded_shape(const SirenShape& from) {
   shape.width = from.width;
   shape.out_channels = from.out_channels;
   shape.w0 = from.w0;
-  shape.half_turns = float(double(from.w0) / kPi);
   for (const int padded : {128, 96, 64, 48, 32})
     if (from.width <= padded) shape.padded = padded;
   return shape;
@@ -44,14 +41,14 @@ Kernels kernels_of() {
 }
 
 // Of wider networks, what two tiles keep leaves room for too few warps.
-constexpr int kWidestOfTwoTiles = 48;
+constexpr int kWidestOfTwoTiles = 32;
 
 Kernels kernels_for(const Shape& shape, int tiles) {
   switch (shape.padded) {
     case 32:
       return tiles == 2 ? kernels_of<32, 2>() : kernels_of<32, 1>();
     case 48:
-      return tiles == 2 ? kernels_of<48, 2>() : kernels_of<48, 1>();
+      return kernels_of<48, 1>();
     case 64:
       return kernels_of<64, 1>();
     case 96:
@@ -80,7 +77,7 @@ class Pieces {
 };
 
 Division divide(const Shape& shape, const Plan& plan) {
-  return Division::of(shape, plan.warps, plan.tiles, uint32_t(plan.count), plan.group);
+  return Division::of(shape, plan.block, plan.warps, plan.tiles, uint32_t(plan.count), plan.group);
 }
 
 // What one network needs, after what all share.
@@ -158,7 +155,8 @@ Kernel train_phase_of(const Kernels& kernels, const Plan& plan) {
 void run(std::initializer_list<Kernel> phases, int blocks, const Plan& plan, const Launch& launch,
          Stream stream) {
   for (const Kernel phase : phases)
-    tcnn_codec::cuda::launch(phase, blocks, kThreads, plan.shared_bytes, false, stream, launch);
+    tcnn_codec::cuda::launch(phase, blocks, plan.block * kWarp, plan.shared_bytes, false, stream,
+                             launch);
 }
 
 // Calls run(blocks) for as many networks at a time as the plan says.
@@ -169,6 +167,56 @@ void in_waves(Launch& launch, const Plan& plan, size_t networks, const Run& run)
     launch.networks = all + first;
     run(int(std::min(networks - first, size_t(plan.networks_at_once))) * plan.group);
   }
+}
+
+// Shared memory in front of what a phase wants counts in.
+size_t kept_bytes(const Shape& shape, int warps, int tiles) {
+  return kSharedFront + size_t(warps * tiles * kRows) * size_t(shape.pixel_bytes());
+}
+
+int64_t tiles_of(int64_t pixels, int warps, int tiles) {
+  const int64_t tile = int64_t(warps) * tiles * kRows;
+  return (pixels + tile - 1) / tile;
+}
+
+// The plan's block, warps, tiles and kept_shared. pixels: of one network.
+void choose_tiles(const Shape& shape, const DeviceInfo& info, int64_t pixels, int networks,
+                  const Choices& choices, Plan& plan) {
+  const bool training = plan.count > 0;
+  const auto fits = [&](int warps, int tiles) {
+    return kept_bytes(shape, warps, tiles) <= info.shared_bytes;
+  };
+  const int most = choices.block ? choices.block : kMostWarps;
+  // Two tiles share their loads of the weights; with one, small batches reach more multiprocessors.
+  // A second tile saves less than warps that find no room cost.
+  plan.tiles = choices.tiles;
+  if (!plan.tiles) {
+    const bool large = pixels * networks >= 512LL * info.multiprocessors;
+    plan.tiles = large && (!training || fits(most, 2)) ? 2 : 1;
+  }
+  if (shape.padded > kWidestOfTwoTiles) plan.tiles = 1;
+  plan.block = plan.warps = most;
+  plan.kept_shared = true;
+  if (!training) return;
+  // Where the pieces of weight gradients need no more warps, two blocks share a multiprocessor: one
+  // adds these up while the other is at its sines.
+  const int half = kMostWarps / 2;
+  if (!choices.block && !choices.warps && Piece::count(shape) <= half &&
+      2 * kept_bytes(shape, half, plan.tiles) <= info.shared_bytes &&
+      tiles_of(pixels, half, plan.tiles) * networks >= 2 * info.multiprocessors)
+    plan.block = half;
+  plan.warps = choices.warps ? std::min(choices.warps, plan.block) : plan.block;
+  if (!choices.warps) {
+    while (plan.warps > 1 && !fits(plan.warps, plan.tiles)) --plan.warps;
+    // Batches too small for every multiprocessor are cut finer.
+    while (plan.warps > 1 &&
+           tiles_of(pixels, plan.warps / 2, plan.tiles) * networks <= info.multiprocessors)
+      plan.warps /= 2;
+  }
+  if (fits(plan.warps, plan.tiles)) return;
+  plan.kept_shared = false;
+  plan.tiles = 1;
+  if (!choices.warps) plan.warps = plan.block;
 }
 
 }  // namespace
@@ -185,52 +233,27 @@ Plan make_plan(int device, const DeviceInfo& info, const SirenShape& from,
 
   Plan plan{};
   plan.count = count;
-  plan.tiles = choices.tiles;
-  // Two tiles share their loads of the weights; with one, small batches reach more multiprocessors.
-  if (!plan.tiles) plan.tiles = pixels * networks >= 512LL * info.multiprocessors ? 2 : 1;
-  if (shape.padded > kWidestOfTwoTiles) plan.tiles = 1;
-  const auto kept_bytes = [&](int warps, int tiles) {
-    return kSharedFront + size_t(warps * tiles * kRows) * size_t(shape.pixel_bytes());
-  };
-  // A second tile saves less than warps that find no room cost.
-  if (training && !choices.tiles && kept_bytes(kWarps, 2) > info.shared_bytes) plan.tiles = 1;
-  plan.warps = choices.warps ? choices.warps : kWarps;
-  plan.kept_shared = true;
-  if (training && !choices.warps)
-    while (plan.warps > 1 && kept_bytes(plan.warps, plan.tiles) > info.shared_bytes) --plan.warps;
-  if (training && kept_bytes(plan.warps, plan.tiles) > info.shared_bytes) {
-    plan.kept_shared = false;
-    plan.tiles = 1;
-    if (!choices.warps) plan.warps = kWarps;
-  }
-  const auto tiles_of = [&](int warps) {
-    const int64_t tile = int64_t(warps) * plan.tiles * kRows;
-    return (pixels + tile - 1) / tile;
-  };
-  // Batches too small for every multiprocessor are cut finer.
-  if (training && !choices.warps)
-    while (plan.warps > 1 && tiles_of(plan.warps / 2) * networks <= info.multiprocessors)
-      plan.warps /= 2;
-  const size_t pack_bytes = kSharedFront + sizeof(float) * size_t(pack_floats(shape));
-  const size_t reduce_bytes = kSharedFront + sizeof(float4) * kThreads;
+  choose_tiles(shape, info, pixels, networks, choices, plan);
+  const int threads = plan.block * kWarp;
   const size_t optimise_bytes = kSharedFront + size_t(muon_bytes(shape));
   plan.muon_shared = optimise_bytes <= info.shared_bytes;
-  plan.shared_bytes = std::max(pack_bytes, training ? reduce_bytes : 0);
-  if (training && plan.kept_shared)
-    plan.shared_bytes = std::max(plan.shared_bytes, kept_bytes(plan.warps, plan.tiles));
-  if (training && plan.muon_shared) plan.shared_bytes = std::max(plan.shared_bytes, optimise_bytes);
+  plan.shared_bytes = kSharedFront + sizeof(float) * size_t(pack_floats(shape));
+  const auto want = [&](size_t bytes) { plan.shared_bytes = std::max(plan.shared_bytes, bytes); };
+  if (training) want(kSharedFront + sizeof(float4) * size_t(threads));
+  if (training && plan.kept_shared) want(kept_bytes(shape, plan.warps, plan.tiles));
+  if (training && plan.muon_shared) want(optimise_bytes);
   if (plan.shared_bytes > info.shared_bytes)
     throw DeviceError("shared memory of a block: " + std::to_string(plan.shared_bytes) +
                       " bytes are needed, this device has " + std::to_string(info.shared_bytes));
 
   const Kernels kernels = kernels_for(shape, plan.tiles);
-  const int at_once =
-      info.multiprocessors *
-      std::max(1, blocks_per_multiprocessor(training ? kernels.fit : kernels.evaluate, kThreads,
-                                            plan.shared_bytes));
+  const Kernel longest = training ? kernels.fit : kernels.evaluate;
+  const int at_once = info.multiprocessors *
+                      std::max(1, blocks_per_multiprocessor(longest, threads, plan.shared_bytes));
   plan.group = choices.group;
   if (!plan.group) {
-    const int64_t useful = std::max<int64_t>(tiles_of(plan.warps), shape.layers());
+    const int64_t tiles = tiles_of(pixels, plan.warps, plan.tiles);
+    const int64_t useful = std::max<int64_t>(tiles, shape.layers());
     plan.group = int(std::max<int64_t>(1, std::min<int64_t>(useful, at_once / networks)));
   }
   plan.cooperative =
@@ -259,7 +282,8 @@ void fit_steps(int device, const SirenShape& from, const std::vector<Job>& jobs,
     launch.step = nullptr;
     allow_shared(kernels.fit, shared);
     in_waves(launch, plan, jobs.size(), [&](int blocks) {
-      tcnn_codec::cuda::launch(kernels.fit, blocks, kThreads, shared, true, stream, launch);
+      tcnn_codec::cuda::launch(kernels.fit, blocks, plan.block * kWarp, shared, true, stream,
+                               launch);
     });
     return;
   }

@@ -35,7 +35,8 @@ struct Job {
 // What may be chosen, and is where it is 0.
 struct Choices {
   int group = 0;       // blocks that work on one network
-  int warps = 0;       // of a block, that take pixels: 1 to 8
+  int block = 0;       // warps of a block: 1 to 8
+  int warps = 0;       // those that take pixels: 1 to `block`
   int tiles = 0;       // rows of 16 pixels that a warp takes at once: 1 or 2
   bool graph = false;  // single phases instead of one cooperative launch
 };
@@ -44,7 +45,7 @@ struct Choices {
 // decides the order of sums.
 struct Plan {
   int64_t count;  // pixels of a batch, 0 for evaluate
-  int warps, tiles, group;
+  int block, warps, tiles, group;
   bool kept_shared, muon_shared, cooperative;
   size_t shared_bytes;  // of a block
   int networks_at_once;

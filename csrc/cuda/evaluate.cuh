@@ -13,17 +13,13 @@ DEVICE void evaluate(const Shape& shape, const Network& network, const Group& gr
       uint32_t(network.size[0]) * uint32_t(network.size[1]) * uint32_t(network.size[2]);
   const uint32_t of_warp = kRows * kTiles;
   const uint32_t tiles = (pixels + of_warp - 1) / of_warp;
-  for (uint32_t tile = uint32_t(group.index * kWarps + self.warp); tile < tiles;
-       tile += uint32_t(group.size * kWarps)) {
-    const auto pixel_of = [&](int i, int half) {
-      const uint32_t pixel = tile * of_warp + uint32_t(kRows * i + 8 * half + self.group);
+  for (uint32_t tile = uint32_t(group.index * block_warps() + self.warp); tile < tiles;
+       tile += uint32_t(group.size * block_warps())) {
+    const auto pixel_of = [&](int row) {
+      const uint32_t pixel = tile * of_warp + uint32_t(row);
       return pixel < pixels ? pixel : kNoPixel;
     };
-    Place places[kTiles][2];
-#pragma unroll
-    for (int i = 0; i < kTiles; ++i)
-#pragma unroll
-      for (int half = 0; half < 2; ++half) places[i][half] = Place::of(network, pixel_of(i, half));
+    const Places<kTiles> places(network, pixel_of(Places<kTiles>::row()));
     using Values = Block<kTiles>;
     Pairs<kPadded, kTiles> sines, next;
     input_phases<kPadded>(shape, network, places, [&](int block, const Values& phases) {
@@ -43,7 +39,7 @@ DEVICE void evaluate(const Shape& shape, const Network& network, const Group& gr
     for (int i = 0; i < kTiles; ++i)
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        const uint32_t pixel = pixel_of(i, j / 2);
+        const uint32_t pixel = pixel_of(kRows * i + 8 * (j / 2) + self.group);
         const int channel = 2 * self.member + j % 2;
         if (pixel == kNoPixel || channel >= shape.out_channels) continue;
         const int64_t at = int64_t(pixel) * shape.out_channels + channel;

@@ -30,43 +30,64 @@ struct Pairs {
 
 constexpr uint32_t kNoPixel = 0xffffffff;
 
-// Where a pixel lies on each axis; kNoPixel stands at the origin.
-struct Place {
+// Where the pixels of a warp lie on each axis: a lane knows those of one row of its tiles.
+template <int kTiles>
+struct Places {
+  static constexpr int kPixels = kTiles * kRows;
   int at[3];
 
-  DEVICE static Place of(const Network& network, uint32_t pixel) {
+  DEVICE static int row() { return this_lane().lane % kPixels; }
+
+  // pixel: of row(); kNoPixel stands at the origin.
+  DEVICE Places(const Network& network, uint32_t pixel) {
     if (pixel == kNoPixel) pixel = 0;
     const uint32_t width = uint32_t(network.size[0]), height = uint32_t(network.size[1]);
-    const uint32_t row = pixel / width;
-    return {{int(pixel % width), int(row % height), int(row / height)}};
+    const uint32_t line = pixel / width;
+    at[0] = int(pixel % width);
+    at[1] = int(line % height);
+    at[2] = int(line / height);
   }
 };
 
-// Phases of the input layer, from its tables: finish(block, phases) for every block. places: of the
-// lane's pixels g and g + 8 of each tile.
+// What the lane has that knows the calling lane's pixel: g or, for half 1, g + 8 of a tile.
+DEVICE uint32_t from_row(uint32_t value, int tile, int half) {
+  return shuffle(value, kRows * tile + 8 * half + this_lane().group);
+}
+
+// Phases of the input layer, from its tables: finish(block, phases) for every block.
 template <int kPadded, int kTiles, class Finish>
-DEVICE void input_phases(const Shape& shape, const Network& network,
-                         const Place (&places)[kTiles][2], const Finish& finish) {
-  const int column = 2 * this_lane().member;
+DEVICE void input_phases(const Shape& shape, const Network& network, const Places<kTiles>& places,
+                         const Finish& finish) {
+  const uint32_t column = uint32_t(2 * this_lane().member);
+  const bool third = shape.axes == 3;
+  uint32_t rows[3][kTiles][2];
 #pragma unroll
-  for (int block = 0; block < kPadded / 8; ++block) {
-    Block<kTiles> phases;
+  for (int axis = 0; axis < 3; ++axis)
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile)
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        float2 sum = make_float2(0, 0);
+      for (int half = 0; half < 2; ++half)
+        if (axis < 2 || third)
+          rows[axis][tile][half] =
+              from_row(uint32_t(places.at[axis]) * kPadded, tile, half) + column;
 #pragma unroll
-        for (int axis = 0; axis < 3; ++axis) {
-          if (axis >= shape.axes) break;
-          const float2 part = *reinterpret_cast<const float2*>(
-              network.table[axis] + places[tile][half].at[axis] * kPadded + column + 8 * block);
-          sum.x += part.x;
-          sum.y += part.y;
+  for (int block = 0; block < kPadded / 8; ++block) {
+    Block<kTiles> phases;
+    const auto add = [&](int axis) {
+#pragma unroll
+      for (int tile = 0; tile < kTiles; ++tile)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const float2 part = *reinterpret_cast<const float2*>(network.table[axis] + 8 * block +
+                                                               rows[axis][tile][half]);
+          float* phase = phases[tile] + 2 * half;
+          phase[0] = axis ? phase[0] + part.x : part.x;
+          phase[1] = axis ? phase[1] + part.y : part.y;
         }
-        phases[tile][2 * half] = sum.x;
-        phases[tile][2 * half + 1] = sum.y;
-      }
+    };
+    add(0);
+    add(1);
+    if (third) add(2);
     finish(block, phases);
   }
 }
@@ -122,8 +143,8 @@ DEVICE void activate(int block, const Block<kTiles>& phases, const float* bias, 
     for (int half = 0; half < 2; ++half) {
       const float* phase = phases[tile] + 2 * half;
       float sine[2], cosine[2];
-      sincos_half_turns(phase[0] + shift.x, sine[0], cosine[0]);
-      sincos_half_turns(phase[1] + shift.y, sine[1], cosine[1]);
+      sine_cosine(phase[0] + shift.x, sine[0], cosine[0]);
+      sine_cosine(phase[1] + shift.y, sine[1], cosine[1]);
       const uint32_t pair = pack_half2(sine[0], sine[1]);
       sines.values[tile][block][half] = pair;
       if (kKeep) {

@@ -100,14 +100,14 @@ DEVICE void load_transposed(uint32_t (&d)[4], const char* row) {
   }
 }
 
-// Adds pixels [first, last) of the tile, multiples of kRows.
+// Adds pixels [first, last) of the tile, multiples of kRows, to a piece of so many pairs; `bias`:
+// and their deltas alone.
 template <int kPadded, bool kShared>
-DEVICE void add_piece(const Kept& kept, const Piece& piece, int first, int last,
-                      PieceSums<kPadded>& sums) {
+DEVICE void add_pixels(const Kept& kept, const Piece& piece, int pairs, bool bias,
+                       const char* inputs, int input_stride, int first, int last,
+                       PieceSums<kPadded>& sums) {
   const int lane = this_lane().lane;
-  const bool second = piece.first_row + kRows < kPadded;
-  const int input_stride = piece.layer ? kept.stride : kept.encoded_stride;
-  const char* inputs = piece.layer ? kept.sines(piece.layer - 1) : kept.encoded();
+  const bool second = kPadded % 32 == 0 || piece.first_row + kRows < kPadded;
   // Of the left operand, matrices are [pixels 0-7, 8-15] x [rows 0-7, 8-15], rows first; of the
   // right one pixels first.
   const char* delta = kept.deltas(piece.layer) + 2 * ((lane / 16 * 8 + lane % 8) * kept.stride +
@@ -118,14 +118,14 @@ DEVICE void add_piece(const Kept& kept, const Piece& piece, int first, int last,
   for (int pixel = first; pixel < last; pixel += kRows) {
     uint32_t a[2][4];
     load_transposed<kShared>(a[0], delta + 2 * pixel * kept.stride);
-    if (piece.layer) mma_16816(sums.values[0][kBiasBlock], a[0], kOnes, kOnes);
-    if (second) {
-      load_transposed<kShared>(a[1], delta + 2 * (pixel * kept.stride + kRows));
-      if (piece.layer) mma_16816(sums.values[1][kBiasBlock], a[1], kOnes, kOnes);
+    if (second) load_transposed<kShared>(a[1], delta + 2 * (pixel * kept.stride + kRows));
+    if (bias) {
+      mma_16816(sums.values[0][kBiasBlock], a[0], kOnes, kOnes);
+      if (second) mma_16816(sums.values[1][kBiasBlock], a[1], kOnes, kOnes);
     }
 #pragma unroll
     for (int pair = 0; pair < PieceSums<kPadded>::kPairs; ++pair) {
-      if (pair >= piece.pairs) break;
+      if (pair >= pairs) break;
       uint32_t b[4];
       load_transposed<kShared>(b, input + 2 * (pixel * input_stride + pair * kColumns));
       mma_16816(sums.values[0][2 * pair], a[0], b[0], b[1]);
@@ -136,6 +136,21 @@ DEVICE void add_piece(const Kept& kept, const Piece& piece, int first, int last,
       }
     }
   }
+}
+
+// Hidden layers are alike, so that the compiler knows how many pairs their pieces have. (From
+// device memory it had better not: it would load for all of them at once, and spill.)
+template <int kPadded, bool kShared>
+DEVICE void add_piece(const Kept& kept, const Piece& piece, int first, int last,
+                      PieceSums<kPadded>& sums) {
+  constexpr int kPairs = kPadded / kColumns;
+  constexpr int kHidden = kPairs > PieceSums<kPadded>::kPairs ? kPairs / 2 : kPairs;
+  if (piece.layer)
+    add_pixels<kPadded, kShared>(kept, piece, kShared ? kHidden : piece.pairs, true,
+                                 kept.sines(piece.layer - 1), kept.stride, first, last, sums);
+  else
+    add_pixels<kPadded, kShared>(kept, piece, piece.pairs, false, kept.encoded(),
+                                 kept.encoded_stride, first, last, sums);
 }
 
 // A block's partial gradient is what its warps have in registers, as it is: vectors of one float4
@@ -204,25 +219,20 @@ DEVICE void store_piece(const Piece& piece, const PieceSums<kPadded>& sums, bool
         store_sum(vectors[(2 * block + down) * kWarp], sums.values[down][block], more);
 }
 
-// The output layer's gradient: 16 inputs times all channels, and the bias, to each warp in turn.
-// vectors: of the output layer, at the lane's place in them.
+// 16 inputs times all channels of the output layer's gradient, or after the last of these its bias:
+// pixels [first, last) of the tile, multiples of kRows.
 template <int kPadded, bool kShared>
-DEVICE void add_output(const Kept& kept, int hidden_layers, bool more, float4* vectors) {
-  const Lane self = this_lane();
-  const int lane = self.lane, blocks = kPadded / kRows;
+DEVICE void add_output(const Kept& kept, int hidden_layers, int block, int first, int last,
+                       float (&sum)[4]) {
+  const int lane = this_lane().lane;
   const char* error = kept.errors() + 2 * (lane % 16) * kOut;
-  const char* sine =
-      kept.sines(hidden_layers) + 2 * ((lane / 16 * 8 + lane % 8) * kept.stride + lane / 8 % 2 * 8);
-  for (int block = self.warp; block <= blocks; block += kWarps) {
-    float sum[4] = {0, 0, 0, 0};
-    for (int pixel = 0; pixel < kept.pixels; pixel += kRows) {
-      uint32_t a[4] = {kOnes, kOnes, kOnes, kOnes}, b[4];
-      if (block < blocks)
-        load_transposed<kShared>(a, sine + 2 * (pixel * kept.stride + block * kRows));
-      load_transposed<kShared>(b, error + 2 * pixel * kOut);
-      mma_16816(sum, a, b[0], b[1]);
-    }
-    store_sum(vectors[block * kWarp], sum, more);
+  const char* sine = kept.sines(hidden_layers) + 2 * ((lane / 16 * 8 + lane % 8) * kept.stride +
+                                                      block * kRows + lane / 8 % 2 * 8);
+  for (int pixel = first; pixel < last; pixel += kRows) {
+    uint32_t a[4] = {kOnes, kOnes, kOnes, kOnes}, b[4];
+    if (block < kPadded / kRows) load_transposed<kShared>(a, sine + 2 * pixel * kept.stride);
+    load_transposed<kShared>(b, error + 2 * pixel * kOut);
+    mma_16816(sum, a, b[0], b[1]);
   }
 }
 

@@ -10,9 +10,9 @@
 namespace tcnn_codec {
 namespace cuda {
 
-#define KERNEL __global__ void __launch_bounds__(kThreads, 1)
+#define KERNEL __global__ void __launch_bounds__(kMostWarps* kWarp, 1)
 // Bytes of shared memory in front of what a phase wants: one float per warp.
-constexpr int kSharedFront = 16 * kWarps;
+constexpr int kSharedFront = 16 * kMostWarps;
 
 // What every kernel is told.
 struct Launch {

@@ -87,7 +87,7 @@ DEVICE void gram_of(const MuonShape& sides, const Matrix& x, const Matrix& gram)
   const Lane self = this_lane();
   const int lane = self.lane;
   for (int index = self.warp; index < MuonTile::count(sides.narrow, sides.narrow);
-       index += kWarps) {
+       index += block_warps()) {
     MuonTile tile(index, sides.narrow);
     // Rows of the sum first, see add_piece.
     const char* left = x.at(lane / 16 * 8 + lane % 8, tile.row + lane / 8 % 2 * 8);
@@ -114,7 +114,7 @@ DEVICE void times_symmetric(const Matrix& x, int rows, int narrow, float a, floa
                             const Matrix& s, const Matrix& out) {
   const Lane self = this_lane();
   const int column = 2 * self.member;
-  for (int index = self.warp; index < MuonTile::count(rows, narrow); index += kWarps) {
+  for (int index = self.warp; index < MuonTile::count(rows, narrow); index += block_warps()) {
     MuonTile tile(index, narrow);
     const int row = tile.row + self.group;
     for (int k = 0; k < narrow; k += kRows) {
@@ -137,20 +137,20 @@ DEVICE void times_symmetric(const Matrix& x, int rows, int narrow, float a, floa
 template <class Fetch, class Use>
 DEVICE void for_each(int size, const Fetch& fetch, const Use& use) {
   constexpr int kAtOnce = 8;
-  for (int first = int(threadIdx.x); first < size; first += kAtOnce * kThreads) {
+  for (int first = int(threadIdx.x); first < size; first += kAtOnce * block_threads()) {
     float values[kAtOnce];
 #pragma unroll
     for (int j = 0; j < kAtOnce; ++j) {
-      const int i = first + j * kThreads;
+      const int i = first + j * block_threads();
       values[j] = i < size ? fetch(i) : 0;
     }
 #pragma unroll
     for (int j = 0; j < kAtOnce; ++j)
-      if (first + j * kThreads < size) use(first + j * kThreads, values[j]);
+      if (first + j * block_threads() < size) use(first + j * block_threads(), values[j]);
   }
 }
 
-// The rate term of csrc/cpu/optimiser.h on a weight matrix. sums: kWarps + 1 floats per column.
+// The rate term of csrc/cpu/optimiser.h on a weight matrix. sums: kMostWarps + 1 floats per column.
 DEVICE void shrink(float* weights, int rows, int columns, float rate, float floor, float* sums,
                    float* sums_of_warps) {
   const Lane self = this_lane();
@@ -158,14 +158,14 @@ DEVICE void shrink(float* weights, int rows, int columns, float rate, float floo
   for (int c = self.lane; c < columns; c += kWarp) {
     float sum = 0;
 #pragma unroll 8
-    for (int r = self.warp; r < rows; r += kWarps) sum += fabsf(weights[r * columns + c]);
+    for (int r = self.warp; r < rows; r += block_warps()) sum += fabsf(weights[r * columns + c]);
     sums_of_rows[c] = sum;
   }
   block_barrier();
   float mine = 0;
-  for (int c = int(threadIdx.x); c < columns; c += kThreads) {
+  for (int c = int(threadIdx.x); c < columns; c += block_threads()) {
     float sum = 0;
-    for (int warp = 1; warp <= kWarps; ++warp) sum += sums[warp * columns + c];
+    for (int warp = 1; warp <= block_warps(); ++warp) sum += sums[warp * columns + c];
     sums[c] = sum;
     mine += sum;
   }
@@ -200,7 +200,7 @@ DEVICE void muon_step(const Shape& shape, const Network& network, const Constant
 
   float squares = 0;
   for_each(size, update, [&](int, float value) { squares += value * value; });
-  for (int i = int(threadIdx.x); i < sides.tall * stride / 8; i += kThreads)
+  for (int i = int(threadIdx.x); i < sides.tall * stride / 8; i += block_threads())
     reinterpret_cast<uint4*>(x.memory)[i] = make_uint4(0, 0, 0, 0);
   // The barrier in it also stands between the zeros and the values. Norm 1 comes before float16,
   // which has no room for updates of any size.

@@ -10,9 +10,8 @@ namespace cuda {
 // Deltas are errors of the output times this until gradients are added up: float16 ends at 2^16,
 // and below 2^-14 it loses digits.
 constexpr float kLossScale = 64;
-constexpr int kWarp = 32;  // lanes
-constexpr int kWarps = 8;  // of a block
-constexpr int kThreads = kWarps * kWarp;
+constexpr int kWarp = 32;      // lanes
+constexpr int kMostWarps = 8;  // of a block
 // Rows of one matrix product, and columns that two of its right-hand sides make.
 constexpr int kRows = 16, kColumns = 16;
 constexpr int kOut = 8;  // output channels, padded
@@ -24,8 +23,8 @@ DEVICE_HOST int round_up(int value, int multiple) {
 // A SIREN, see csrc/siren.h, and how the kernels pad it.
 struct Shape {
   int axes, features, hidden_layers, width, out_channels;
-  float w0, half_turns;  // half_turns = w0 / pi: a phase in half-turns is half_turns (W x + b)
-  int padded;            // width as the kernels have it: 32, 48, 64, 96 or 128
+  float w0;    // a phase is w0 (W x + b), in radians
+  int padded;  // width as the kernels have it: 32, 48, 64, 96 or 128
 
   DEVICE_HOST int inputs() const { return axes * features; }
   DEVICE_HOST int layers() const { return hidden_layers + 2; }
@@ -100,10 +99,10 @@ struct Network {
   Global<float> pixels32;  // evaluate's output; at most one is set
   Global<uint8_t> pixels8;
   // Workspace.
-  Global<float> table[3];            // [size, padded], half-turns
+  Global<float> table[3];            // [size, padded], phases
   Global<uint4> forward;             // [hidden_layers, operand_words()]
   Global<uint4> backward;            // likewise
-  Global<float> bias;                // [hidden_layers, padded], half-turns
+  Global<float> bias;                // [hidden_layers, padded], phases
   Global<uint2> output_forward;      // [padded / 16, 32]
   Global<uint32_t> output_backward;  // [padded / 8, 32]
   Global<float> output_bias;         // [kOut]
@@ -122,6 +121,9 @@ struct Group {
 struct Lane {
   int warp, lane, group, member;  // group and member: of fragments, lane = 4 group + member
 };
+
+DEVICE int block_threads() { return int(blockDim.x); }
+DEVICE int block_warps() { return int(blockDim.x) / kWarp; }
 
 DEVICE Lane this_lane() {
   const int lane = int(threadIdx.x) % kWarp;

@@ -1,5 +1,5 @@
 // From parameters to what the kernels read: tables of the input layer, float16 operands in the
-// order of the fragments, biases in half-turns.
+// order of the fragments, biases as phases.
 #pragma once
 
 #include "network.cuh"
@@ -8,15 +8,15 @@ namespace tcnn_codec {
 namespace cuda {
 
 // Biases less whole turns: their rounding shifts every pixel alike.
-DEVICE float bias_half_turns(const Shape& shape, float bias) {
-  const float h = shape.half_turns * bias;
-  return h - 2 * rintf(0.5f * h);
+DEVICE float bias_phase(const Shape& shape, float bias) {
+  const float phase = shape.w0 * bias;
+  return phase - 6.2831853f * rintf(0.15915494f * phase);
 }
 
 // Floats of shared memory that `pack_tables` needs.
 DEVICE_HOST int pack_floats(const Shape& shape) { return shape.features * (shape.padded + 1); }
 
-// table[axis][row] = half_turns W[:, axis] encoding[row], plus the bias in that of the first axis.
+// table[axis][row] = w0 W[:, axis] encoding[row], plus the bias in that of the first axis.
 // The encoding is separable, so that these replace the widest product and all encoding's sines.
 DEVICE void pack_tables(const Shape& shape, const Network& network, const Group& group,
                         float* weights) {
@@ -24,20 +24,21 @@ DEVICE void pack_tables(const Shape& shape, const Network& network, const Group&
   const int stride = padded + 1;
   for (int axis = 0; axis < shape.axes; ++axis) {
     block_barrier();  // the axis before is done with `weights`
-    for (int i = int(threadIdx.x); i < features * padded; i += kThreads) {
+    for (int i = int(threadIdx.x); i < features * padded; i += block_threads()) {
       const int row = i / features, feature = i % features;
       const int at = row * shape.inputs() + axis * features + feature;
-      weights[feature * stride + row] = row < width ? shape.half_turns * network.params[at] : 0;
+      weights[feature * stride + row] = row < width ? shape.w0 * network.params[at] : 0;
     }
     block_barrier();
     const int items = network.size[axis] * padded;
-    for (int i = group.index * kThreads + int(threadIdx.x); i < items; i += group.size * kThreads) {
+    for (int i = group.index * block_threads() + int(threadIdx.x); i < items;
+         i += group.size * block_threads()) {
       const int row = i / padded, column = i % padded;
       const float* encoding = network.encoding[axis] + int64_t(row) * features;
       float sum = 0;
       for (int f = 0; f < features; ++f) sum += encoding[f] * weights[f * stride + column];
       if (axis == 0 && column < width)
-        sum += bias_half_turns(shape, network.params[shape.bias(0) + column]);
+        sum += bias_phase(shape, network.params[shape.bias(0) + column]);
       network.table[axis][i] = sum;
     }
   }
@@ -54,7 +55,7 @@ struct OperandWord {
   }
 };
 
-// Hidden layers: forward, half_turns W with k over its columns, and backward, w0 W over its rows.
+// Hidden layers: w0 W, forward with k over its columns, backward over its rows.
 DEVICE void pack_operands(const Shape& shape, const Network& network, int first, int step) {
   const int width = shape.width, padded = shape.padded;
   const int words = 4 * shape.operand_words();
@@ -67,7 +68,7 @@ DEVICE void pack_operands(const Shape& shape, const Network& network, int first,
     float along[2], across[2];
     for (int j = 0; j < 2; ++j) {
       const bool inside = word.n < width && word.k + j < width;
-      along[j] = inside ? shape.half_turns * weight[word.n * width + word.k + j] : 0;
+      along[j] = inside ? shape.w0 * weight[word.n * width + word.k + j] : 0;
       across[j] = inside ? shape.w0 * weight[(word.k + j) * width + word.n] : 0;
     }
     forward[i] = pack_half2(along[0], along[1]);
@@ -76,7 +77,7 @@ DEVICE void pack_operands(const Shape& shape, const Network& network, int first,
   for (int i = first; i < shape.hidden_layers * padded; i += step) {
     const int layer = i / padded, row = i % padded;
     const float* bias = network.params + shape.bias(layer + 1);
-    network.bias[i] = row < width ? bias_half_turns(shape, bias[row]) : 0;
+    network.bias[i] = row < width ? bias_phase(shape, bias[row]) : 0;
   }
 }
 
@@ -103,8 +104,8 @@ DEVICE void pack_output(const Shape& shape, const Network& network, int first, i
 // shared: pack_floats.
 DEVICE_CALL inline void pack(const Shape& shape, const Network& network, const Group& group,
                              float* shared) {
-  const int step = group.size * kThreads;
-  const int first = group.index * kThreads + int(threadIdx.x);
+  const int step = group.size * block_threads();
+  const int first = group.index * block_threads() + int(threadIdx.x);
   pack_operands(shape, network, first, step);
   pack_output(shape, network, first, step);
   pack_tables(shape, network, group, shared);

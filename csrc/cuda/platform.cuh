@@ -64,6 +64,10 @@ DEVICE float shuffle_xor(float value, int lane_mask) {
   return __shfl_xor_sync(0xffffffffu, value, lane_mask);
 }
 
+DEVICE uint32_t shuffle(uint32_t value, int source_lane) {
+  return __shfl_sync(0xffffffffu, value, source_lane);
+}
+
 DEVICE uint64_t shuffle(uint64_t value, int source_lane) {
   return __shfl_sync(0xffffffffu, value, source_lane);
 }
@@ -78,15 +82,15 @@ DEVICE float2 unpack_half2(uint32_t pair) {
   return __half22float2(*reinterpret_cast<const __half2*>(&pair));
 }
 
-// sin(pi h) and cos(pi h) for |h| < 2^22. The special function unit is exact to 2^-20.9 within one
-// turn, a thirtieth of what rounding to float16 costs. Adding 1.5 * 2^23 rounds to a whole number;
-// rintf would go through that same unit.
-DEVICE void sincos_half_turns(float h, float& sine, float& cosine) {
+// For |phase| < 2^23, less whole turns before the special function unit, which is exact to 2^-20.9
+// within one turn: a thirtieth of what rounding to float16 costs. Adding 1.5 * 2^23 rounds to a
+// whole number; rintf would go through that same unit.
+DEVICE void sine_cosine(float phase, float& sine, float& cosine) {
   const float large = 12582912;
-  const float turns = __fadd_rn(__fmaf_rn(0.5f, h, large), -large);
-  const float radians = 3.14159265f * __fmaf_rn(-2.0f, turns, h);
-  sine = __sinf(radians);
-  cosine = __cosf(radians);
+  const float turns = __fadd_rn(__fmaf_rn(phase, 0.15915494f, large), -large);
+  const float rest = __fmaf_rn(turns, -6.2831853f, phase);
+  sine = __sinf(rest);
+  cosine = __cosf(rest);
 }
 
 // d += a b for a [16, 16] and b [16, 8] in float16, d [16, 8] in float32, in the fragments of

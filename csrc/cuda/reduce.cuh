@@ -49,7 +49,7 @@ DEVICE void finish_gradient(const Shape& shape, const Network& network, const Co
 }
 
 // Sums the blocks' partial gradients, finishes them, and the step's loss. Each warp adds up those
-// of every kWarps-th block, then one of them those sums. shared: a float4 per thread.
+// of every so-manyth block, then one of them those sums. shared: a float4 per thread.
 DEVICE_CALL inline void reduce(const Shape& shape, const Network& network,
                                const Constants& constants, const Division& division,
                                const Group& group, int step, bool move, float4* shared) {
@@ -58,18 +58,17 @@ DEVICE_CALL inline void reduce(const Shape& shape, const Network& network,
   const float mean = 2 / (kLossScale * float(division.count) * float(shape.out_channels));
   for (int vector = group.index; vector < vectors; vector += group.size) {
     if (!Partial::used(shape, vector)) continue;
-    // The output layer and the loss are not parted.
-    const int hop = vector >= Partial::output(shape) ? division.parts : 1;
+    const int hop = vector == Partial::error(shape) ? division.parts : 1;  // which is not parted
     const float4* values = network.partial + vector * kWarp + self.lane;
     float4 sum = make_float4(0, 0, 0, 0);
 #pragma unroll 4
-    for (int from = self.warp * hop; from < division.partials(); from += kWarps * hop)
+    for (int from = self.warp * hop; from < division.partials(); from += block_warps() * hop)
       add(sum, values[int64_t(from) * vectors * kWarp]);
     block_barrier();  // the sums before are read
     shared[threadIdx.x] = sum;
     block_barrier();
     if (self.warp > 0) continue;
-    for (int other = 1; other < kWarps; ++other) add(sum, shared[other * kWarp + self.lane]);
+    for (int other = 1; other < block_warps(); ++other) add(sum, shared[other * kWarp + self.lane]);
     if (vector == Partial::error(shape)) {
       if (self.lane == 0) network.losses[step] = sum.x;
       continue;

@@ -9,15 +9,16 @@
 namespace tcnn_codec {
 namespace cuda {
 
-// The pixels of a batch; kNoPixel beyond its end.
+// The pixels of a warp in a batch.
 struct Pixels {
   const Network& network;
   const Step& step;
   uint32_t count, first;  // first: entry of the warp's first pixel
 
-  DEVICE uint32_t at(int tile, int half) const {
-    const uint32_t entry = first + uint32_t(kRows * tile + 8 * half + this_lane().group);
-    if (entry >= count) return kNoPixel;
+  DEVICE bool has(int row) const { return first + uint32_t(row) < count; }
+  DEVICE uint32_t at(int row) const {
+    if (!has(row)) return kNoPixel;
+    const uint32_t entry = first + uint32_t(row);
     if (!network.order) return step.start + entry;
     // Modulo order_size: the quotient is at most one too small.
     const uint64_t at = step.start + uint64_t(step.stride) * entry;
@@ -28,61 +29,72 @@ struct Pixels {
   }
 };
 
-DEVICE float target_of(const Shape& shape, const Network& network, uint32_t pixel, int channel) {
-  const int64_t at = int64_t(pixel) * shape.out_channels + channel;
-  return network.target8 ? float(network.target8[at]) * (2.0f / 255) - 1 : network.target32[at];
+// What the lane's outputs should be; 0 where there is no such channel or pixel. pixel: of the
+// lane's Places::row().
+template <int kTiles>
+DEVICE void targets_of(const Shape& shape, const Network& network, uint32_t pixel,
+                       Block<kTiles>& targets) {
+  const int first_channel = 2 * this_lane().member;
+  const bool bytes = network.target8 != nullptr;
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const uint32_t of = from_row(pixel, tile, half);
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        float& target = targets[tile][2 * half + j];
+        target = 0;
+        if (of == kNoPixel || first_channel + j >= shape.out_channels) continue;
+        const int64_t at = int64_t(of) * shape.out_channels + first_channel + j;
+        target = bytes ? float(network.target8[at]) * (2.0f / 255) - 1 : network.target32[at];
+      }
+    }
 }
 
 // Rows of encoded coordinates of a warp's pixels, first of them `first`.
 template <int kTiles>
 DEVICE void keep_encoded(const Shape& shape, const Network& network, const Kept& kept, int first,
-                         const Place (&places)[kTiles][2]) {
-  const Lane self = this_lane();
+                         const Places<kTiles>& places) {
+  constexpr int kPixels = Places<kTiles>::kPixels, kLanesOfRow = kWarp / kPixels;
   const int words = shape.axis_features() / 8, all = shape.encoded() / 8;
+  const int mine = this_lane().lane / kPixels;
+  uint4* row = reinterpret_cast<uint4*>(kept.encoded() +
+                                        2 * (first + Places<kTiles>::row()) * kept.encoded_stride);
 #pragma unroll
-  for (int tile = 0; tile < kTiles; ++tile)
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int pixel = first + kRows * tile + 8 * half + self.group;
-      uint4* row = reinterpret_cast<uint4*>(kept.encoded() + 2 * pixel * kept.encoded_stride);
-#pragma unroll
-      for (int axis = 0; axis < 3; ++axis) {
-        if (axis >= shape.axes) break;
-        const uint4* encoding =
-            network.encoding16[axis] + int64_t(places[tile][half].at[axis]) * words;
+  for (int axis = 0; axis < 3; ++axis) {
+    if (axis >= shape.axes) break;
+    const uint4* encoding = network.encoding16[axis] + places.at[axis] * words;
+#pragma unroll 4
+    for (int word = mine; word < words; word += kLanesOfRow)
+      row[axis * words + word] = encoding[word];
+  }
 #pragma unroll 1
-        for (int word = self.member; word < words; word += 4)
-          row[axis * words + word] = encoding[word];
-      }
-      for (int word = shape.axes * words + self.member; word < all; word += 4)
-        row[word] = make_uint4(0, 0, 0, 0);
-    }
+  for (int word = shape.axes * words + mine; word < all; word += kLanesOfRow)
+    row[word] = make_uint4(0, 0, 0, 0);
 }
 
 // The output's error times kLossScale, as a left operand; adds to the lane's squared error.
 template <int kTiles>
-DEVICE void errors_of(const Shape& shape, const Network& network, const Pixels& pixels,
-                      const float (&values)[kTiles][4], const Kept& kept, int first,
+DEVICE void errors_of(const Shape& shape, const Pixels& pixels, const Block<kTiles>& values,
+                      const Block<kTiles>& targets, const Kept& kept, int first,
                       uint32_t (&errors)[kTiles][2], float& squared_error) {
   const Lane self = this_lane();
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const uint32_t pixel = pixels.at(tile, half);
+      const int row = kRows * tile + 8 * half + self.group;
       float error[2];
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
-        const int channel = 2 * self.member + j;
-        error[j] = 0;
-        if (pixel != kNoPixel && channel < shape.out_channels)
-          error[j] = values[tile][2 * half + j] - target_of(shape, network, pixel, channel);
+        const bool inside = pixels.has(row) && 2 * self.member + j < shape.out_channels;
+        error[j] = inside ? values[tile][2 * half + j] - targets[tile][2 * half + j] : 0;
         squared_error += error[j] * error[j];
       }
       const uint32_t pair = pack_half2(kLossScale * error[0], kLossScale * error[1]);
       errors[tile][half] = pair;
-      const int row = first + kRows * tile + 8 * half + self.group;
-      Keep::at(kept.errors(), kOut, row, 2 * self.member) = pair;
+      Keep::at(kept.errors(), kOut, first + row, 2 * self.member) = pair;
     }
 }
 
@@ -112,15 +124,15 @@ DEVICE void warp_pixels(const Shape& shape, const Network& network, const Kept& 
   using Values = Block<kTiles>;
   const Lane self = this_lane();
   const int hidden = shape.hidden_layers;
+  // Early loads of targets pass while the network is computed; wide ones leave no registers for it.
+  constexpr bool kEarlyTargets = kPadded <= 64;
   Pairs<kPadded, kTiles> pairs, next;
+  Values targets;
+  const uint32_t pixel = pixels.at(Places<kTiles>::row());
   {
-    Place places[kTiles][2];
-#pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile)
-#pragma unroll
-      for (int half = 0; half < 2; ++half)
-        places[tile][half] = Place::of(network, pixels.at(tile, half));
-    keep_encoded<kTiles>(shape, network, kept, first, places);
+    const Places<kTiles> places(network, pixel);
+    if (kEarlyTargets) targets_of<kTiles>(shape, network, pixel, targets);
+    keep_encoded(shape, network, kept, first, places);
     const Keep keep{kept.sines(0), kept.deltas(0), kept.stride};
     input_phases<kPadded>(shape, network, places, [&](int block, const Values& phases) {
       activate<true>(block, phases, nullptr, keep, first, pairs);
@@ -138,7 +150,8 @@ DEVICE void warp_pixels(const Shape& shape, const Network& network, const Kept& 
   Values outputs;
   uint32_t errors[kTiles][2];
   output(network, pairs, outputs);
-  errors_of<kTiles>(shape, network, pixels, outputs, kept, first, errors, squared_error);
+  if (!kEarlyTargets) targets_of<kTiles>(shape, network, pixel, targets);
+  errors_of<kTiles>(shape, pixels, outputs, targets, kept, first, errors, squared_error);
 #pragma unroll
   for (int block = 0; block < kPadded / 8; ++block) {
     const uint32_t b = network.output_backward[block * kWarp + self.lane];
@@ -165,7 +178,7 @@ DEVICE float block_sum(float value, float* shared) {
   if (self.lane == 0) shared[self.warp] = value;
   block_barrier();
   float sum = 0;
-  for (int warp = 0; warp < kWarps; ++warp) sum += shared[warp];
+  for (int warp = 0; warp < block_warps(); ++warp) sum += shared[warp];
   return sum;
 }
 
@@ -180,9 +193,10 @@ struct Division {
   int parts;       // of a tile's pixels, each with sums of its own
   int part;        // pixels of a part
 
-  // warps: kTiles of kRows pixels each. group: blocks that there are.
-  DEVICE_HOST static Division of(const Shape& shape, int warps, int warp_tiles, uint32_t count,
-                                 int group) {
+  // block: warps of a block, `warps` of which take warp_tiles of kRows pixels each. group: blocks
+  // that there are.
+  DEVICE_HOST static Division of(const Shape& shape, int block, int warps, int warp_tiles,
+                                 uint32_t count, int group) {
     Division made{};
     made.count = count;
     made.warps = warps;
@@ -191,7 +205,7 @@ struct Division {
     made.blocks = made.tiles < group ? made.tiles : group;
     const int pieces = Piece::count(shape);
     made.parts = 1;
-    while (2 * made.parts * pieces <= kWarps) made.parts *= 2;
+    while (2 * made.parts * pieces <= block) made.parts *= 2;
     made.units = pieces * made.parts;
     made.part = round_up(made.tile / made.parts, kRows);
     return made;
@@ -213,6 +227,7 @@ DEVICE void train(const Shape& shape, const Network& network, const Step& step,
                   const Division& division, const Group& group, char* memory,
                   float* sums_of_warps) {
   const Lane self = this_lane();
+  const int warps = block_warps();
   if (group.index >= division.blocks) return;
   const Kept kept(shape, memory, division.tile);
   const auto vectors = [&](int part, int vector) {
@@ -230,26 +245,33 @@ DEVICE void train(const Shape& shape, const Network& network, const Step& step,
     if (self.warp < division.warps)
       warp_pixels<kPadded, kTiles>(shape, network, kept, first_pixel, pixels, squared_error);
     block_barrier();
+    const auto first_of = [&](int part) { return part * division.part; };
+    const auto last_of = [&](int part) {
+      const int last = (part + 1) * division.part;
+      return last < division.tile ? last : division.tile;
+    };
     const auto add_unit = [&](int unit, PieceSums<kPadded>& sums, bool fresh, bool store,
                               bool more) {
       const int index = unit / division.parts, part = unit % division.parts;
       const Piece piece = Piece::at(shape, index);
-      const int first = part * division.part;
-      const int last =
-          first + division.part < division.tile ? first + division.part : division.tile;
       if (fresh) sums = PieceSums<kPadded>{};
-      add_piece<kPadded, kShared>(kept, piece, first, last, sums);
+      add_piece<kPadded, kShared>(kept, piece, first_of(part), last_of(part), sums);
       if (store) store_piece<kPadded>(piece, sums, more, vectors(part, index * kPieceVectors));
     };
     if (kHolds && self.warp < division.units)
       add_unit(self.warp, held, first_tile, last_tile, false);
     // Deep or wide networks have more pieces than there are warps.
-    for (int unit = self.warp + (kHolds ? kWarps : 0); unit < division.units; unit += kWarps) {
+    for (int unit = self.warp + (kHolds ? warps : 0); unit < division.units; unit += warps) {
       PieceSums<kPadded> sums;
       add_unit(unit, sums, true, true, !first_tile);
     }
-    add_output<kPadded, kShared>(kept, shape.hidden_layers, !first_tile,
-                                 vectors(0, Partial::output(shape)));
+    for (int unit = self.warp; unit < (kPadded / kRows + 1) * division.parts; unit += warps) {
+      const int block = unit / division.parts, part = unit % division.parts;
+      float sum[4] = {};
+      add_output<kPadded, kShared>(kept, shape.hidden_layers, block, first_of(part), last_of(part),
+                                   sum);
+      store_sum(*vectors(part, Partial::output(shape) + block), sum, !first_tile);
+    }
     block_barrier();
   }
   squared_error = block_sum(squared_error, sums_of_warps);

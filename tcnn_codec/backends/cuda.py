@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from importlib.util import find_spec
 from typing import Any
 
@@ -32,12 +32,13 @@ ENCODING_PAD = 8
 class Choices:
     """How kernels are launched; 0 leaves it to the backend. Results depend on it by roundings.
 
-    group: blocks that work on one network. warps: of a block, that take pixels, 1 to 8. tiles: rows
-    of 16 pixels that such a warp takes at once, 1 or 2. graph: a CUDA graph of one kernel per phase
-    instead of one cooperative kernel for all steps; changes no bit.
+    group: blocks that work on one network. block: warps of a block, 1 to 8. warps: those that take
+    pixels. tiles: rows of 16 pixels that such a warp takes at once, 1 or 2. graph: a CUDA graph of
+    one kernel per phase instead of one cooperative kernel for all steps; changes no bit.
     """
 
     group: int = 0
+    block: int = 0
     warps: int = 0
     tiles: int = 0
     graph: bool = False
@@ -249,9 +250,7 @@ class CudaBackend:
         if self._torch_device.type == "cuda":
             stream = torch.cuda.current_stream(self._torch_device).cuda_stream
         with self._refusals():
-            plan = self._native.Plan(
-                self._info, jobs, count, choices.group, choices.warps, choices.tiles, choices.graph
-            )
+            plan = self._native.Plan(self._info, jobs, count, *astuple(choices))
             workspace = self._empty(plan.workspace_bytes, torch.uint8)
             function(jobs, *constants, plan, workspace, stream)
 

@@ -32,14 +32,30 @@ struct Case {
 };
 
 constexpr size_t kLarge = 227 << 10;
-// {axes, features, hidden_layers, width, out_channels, w0}; {group, warps, tiles, graph}
+// {axes, features, hidden_layers, width, out_channels, w0}; {group, block, warps, tiles, graph}
 const Case kCases[] = {
-    {"narrow", {2, 5, 1, 20, 3, 30}, {23, 9, 1}, 150, 1, false, true, {2, 2, 1, false}, kLarge},
-    {"two tiles", {2, 5, 1, 20, 3, 30}, {23, 9, 1}, 190, 2, false, true, {2, 2, 2, false}, kLarge},
-    {"parts", {2, 3, 0, 12, 1, 30}, {23, 9, 1}, 207, 1, true, false, {3, 4, 1, false}, kLarge},
-    {"video", {3, 3, 2, 40, 4, 30}, {11, 7, 5}, 99, 1, false, true, {2, 3, 1, false}, kLarge},
-    {"wide", {2, 3, 1, 100, 3, 30}, {13, 9, 1}, 70, 1, false, true, {2, 2, 1, false}, kLarge},
-    {"unshared", {2, 3, 2, 33, 3, 30}, {13, 9, 1}, 70, 1, false, true, {2, 2, 1, false}, 10 << 10},
+    {"narrow", {2, 5, 1, 20, 3, 30}, {23, 9, 1}, 150, 1, false, true, {2, 2, 2, 1, false}, kLarge},
+    {"two tiles",
+     {2, 5, 1, 20, 3, 30},
+     {23, 9, 1},
+     190,
+     2,
+     false,
+     true,
+     {2, 2, 2, 2, false},
+     kLarge},
+    {"parts", {2, 3, 0, 12, 1, 30}, {23, 9, 1}, 207, 1, true, false, {3, 4, 4, 1, false}, kLarge},
+    {"video", {3, 3, 2, 40, 4, 30}, {11, 7, 5}, 99, 1, false, true, {2, 3, 3, 1, false}, kLarge},
+    {"wide", {2, 3, 1, 100, 3, 30}, {13, 9, 1}, 70, 1, false, true, {2, 2, 2, 1, false}, kLarge},
+    {"unshared",
+     {2, 3, 2, 33, 3, 30},
+     {13, 9, 1},
+     70,
+     1,
+     false,
+     true,
+     {2, 2, 2, 1, false},
+     10 << 10},
 };
 
 // One network's arrays, each exactly as large as it must be.

@@ -293,6 +293,10 @@ inline float shuffle(float value, int source_lane,
                      const emulator::Site& site = emulator::here("shuffle")) {
   return emulator::exchange(site, value, unsigned(source_lane));
 }
+inline uint32_t shuffle(uint32_t value, int source_lane,
+                        const emulator::Site& site = emulator::here("shuffle")) {
+  return emulator::exchange(site, value, unsigned(source_lane));
+}
 inline uint64_t shuffle(uint64_t value, int source_lane,
                         const emulator::Site& site = emulator::here("shuffle")) {
   return emulator::exchange(site, value, unsigned(source_lane));
@@ -331,9 +335,8 @@ inline float2 unpack_half2(uint32_t pair) {
   return {emulator::half_values[pair & 0xffff], emulator::half_values[pair >> 16]};
 }
 
-// sin(pi h) and cos(pi h), rounded once.
-inline void sincos_half_turns(float h, float& sine, float& cosine) {
-  const double angle = (double(h) - 2 * std::rint(double(h) / 2)) * 3.14159265358979323846;
-  sine = float(std::sin(angle));
-  cosine = float(std::cos(angle));
+// Rounded once.
+inline void sine_cosine(float phase, float& sine, float& cosine) {
+  sine = float(std::sin(double(phase)));
+  cosine = float(std::cos(double(phase)));
 }
