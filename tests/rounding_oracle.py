@@ -17,8 +17,9 @@ class Rounding:
     """Operands of products between layers are rounded to dtype: activations, cosines, deltas,
     weights times w0 / unit (forward) and times w0 (backward).
 
-    unit: of phases, in radians. scale: of deltas while they are rounded. sums: whether the gradients of biases are sums of
-    rounded deltas, and that of the input layer's weight of rounded coordinates.
+    unit: of phases, in radians. scale: of deltas while they are rounded. sums: whether the
+    gradients of biases are sums of rounded deltas, and that of the input layer's weight of rounded
+    coordinates.
     """
 
     dtype: torch.dtype

@@ -55,25 +55,23 @@ DEVICE uint32_t from_row(uint32_t value, int tile, int half) {
 }
 
 // Phases of the input layer, from its tables: finish(block, phases) for every block.
-template <int kPadded, int kTiles, class Finish>
-DEVICE void input_phases(const Shape& shape, const Network& network, const Places<kTiles>& places,
+template <int kPadded, int kTiles, int kAxes, class Finish>
+DEVICE void input_phases(const Network& network, const Places<kTiles>& places,
                          const Finish& finish) {
   const uint32_t column = uint32_t(2 * this_lane().member);
-  const bool third = shape.axes == 3;
-  uint32_t rows[3][kTiles][2];
+  uint32_t rows[kAxes][kTiles][2];
 #pragma unroll
-  for (int axis = 0; axis < 3; ++axis)
+  for (int axis = 0; axis < kAxes; ++axis)
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile)
 #pragma unroll
       for (int half = 0; half < 2; ++half)
-        if (axis < 2 || third)
-          rows[axis][tile][half] =
-              from_row(uint32_t(places.at[axis]) * kPadded, tile, half) + column;
+        rows[axis][tile][half] = from_row(uint32_t(places.at[axis]) * kPadded, tile, half) + column;
 #pragma unroll
   for (int block = 0; block < kPadded / 8; ++block) {
     Block<kTiles> phases;
-    const auto add = [&](int axis) {
+#pragma unroll
+    for (int axis = 0; axis < kAxes; ++axis)
 #pragma unroll
       for (int tile = 0; tile < kTiles; ++tile)
 #pragma unroll
@@ -84,12 +82,18 @@ DEVICE void input_phases(const Shape& shape, const Network& network, const Place
           phase[0] = axis ? phase[0] + part.x : part.x;
           phase[1] = axis ? phase[1] + part.y : part.y;
         }
-    };
-    add(0);
-    add(1);
-    if (third) add(2);
     finish(block, phases);
   }
+}
+
+// The same for as many axes as there are.
+template <int kPadded, int kTiles, class Finish>
+DEVICE void input_phases(const Shape& shape, const Network& network, const Places<kTiles>& places,
+                         const Finish& finish) {
+  if (shape.axes == 2)
+    input_phases<kPadded, kTiles, 2>(network, places, finish);
+  else
+    input_phases<kPadded, kTiles, 3>(network, places, finish);
 }
 
 // in W for a square W in the order of `pack_operands`: finish(block, values) for every block of
@@ -143,8 +147,8 @@ DEVICE void activate(int block, const Block<kTiles>& phases, const float* bias, 
     for (int half = 0; half < 2; ++half) {
       const float* phase = phases[tile] + 2 * half;
       float sine[2], cosine[2];
-      sine_cosine(phase[0] + shift.x, sine[0], cosine[0]);
-      sine_cosine(phase[1] + shift.y, sine[1], cosine[1]);
+      sine_cosine(bias ? phase[0] + shift.x : phase[0], sine[0], cosine[0]);
+      sine_cosine(bias ? phase[1] + shift.y : phase[1], sine[1], cosine[1]);
       const uint32_t pair = pack_half2(sine[0], sine[1]);
       sines.values[tile][block][half] = pair;
       if (kKeep) {

@@ -89,17 +89,17 @@ KERNEL optimise_kernel(const __grid_constant__ Launch launch) {
 // All steps in one launch; every block must be on the device at once.
 template <int kPadded, int kTiles>
 KERNEL fit_kernel(const __grid_constant__ Launch launch) {
-  const Network& network = this_network(launch);
   const auto blocks = unsigned(launch.group);
   for (int step = 0; step < launch.steps; ++step) {
-    pack(launch.shape, network, this_group(launch), reinterpret_cast<float*>(phase_memory()));
-    group_barrier(network.barrier, blocks);
-    train_phase<kPadded, kTiles, true>(launch, network, step);
-    group_barrier(network.barrier, blocks);
-    reduce_phase(launch, network, step);
-    group_barrier(network.barrier, blocks);
-    optimise_phase(launch, network, step);
-    group_barrier(network.barrier, blocks);
+    pack(launch.shape, this_network(launch), this_group(launch),
+         reinterpret_cast<float*>(phase_memory()));
+    group_barrier(this_network(launch).barrier, blocks);
+    train_phase<kPadded, kTiles, true>(launch, this_network(launch), step);
+    group_barrier(this_network(launch).barrier, blocks);
+    reduce_phase(launch, this_network(launch), step);
+    group_barrier(this_network(launch).barrier, blocks);
+    optimise_phase(launch, this_network(launch), step);
+    group_barrier(this_network(launch).barrier, blocks);
   }
 }
 

@@ -58,7 +58,8 @@ DEVICE_CALL inline void reduce(const Shape& shape, const Network& network,
   const float mean = 2 / (kLossScale * float(division.count) * float(shape.out_channels));
   for (int vector = group.index; vector < vectors; vector += group.size) {
     if (!Partial::used(shape, vector)) continue;
-    const int hop = vector == Partial::error(shape) ? division.parts : 1;  // which is not parted
+    // Errors are not parted.
+    const int hop = vector == Partial::error(shape) ? 1 << division.part_bits : 1;
     const float4* values = network.partial + vector * kWarp + self.lane;
     float4 sum = make_float4(0, 0, 0, 0);
 #pragma unroll 4

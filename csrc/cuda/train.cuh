@@ -29,27 +29,34 @@ struct Pixels {
   }
 };
 
-// What the lane's outputs should be; 0 where there is no such channel or pixel. pixel: of the
-// lane's Places::row().
-template <int kTiles>
-DEVICE void targets_of(const Shape& shape, const Network& network, uint32_t pixel,
-                       Block<kTiles>& targets) {
-  const int first_channel = 2 * this_lane().member;
-  const bool bytes = network.target8 != nullptr;
+// What the lane's outputs should be, load(index), or 0 where there is no such channel or
+// pixel. pixel: of the lane's Places::row().
+template <int kTiles, class Load>
+DEVICE void each_target(const Shape& shape, uint32_t pixel, const Load& load,
+                        Block<kTiles>& targets) {
+  const int channel = 2 * this_lane().member;
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const uint32_t of = from_row(pixel, tile, half);
+      const int64_t at = int64_t(of) * shape.out_channels + channel;
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
-        float& target = targets[tile][2 * half + j];
-        target = 0;
-        if (of == kNoPixel || first_channel + j >= shape.out_channels) continue;
-        const int64_t at = int64_t(of) * shape.out_channels + first_channel + j;
-        target = bytes ? float(network.target8[at]) * (2.0f / 255) - 1 : network.target32[at];
+        const bool inside = of != kNoPixel && channel + j < shape.out_channels;
+        targets[tile][2 * half + j] = inside ? load(at + j) : 0;
       }
     }
+}
+
+template <int kTiles>
+DEVICE void targets_of(const Shape& shape, const Network& network, uint32_t pixel,
+                       Block<kTiles>& targets) {
+  if (const uint8_t* bytes = network.target8)
+    each_target<kTiles>(
+        shape, pixel, [=](int64_t at) { return float(bytes[at]) * (2.0f / 255) - 1; }, targets);
+  else
+    each_target<kTiles>(shape, pixel, [&](int64_t at) { return network.target32[at]; }, targets);
 }
 
 // Rows of encoded coordinates of a warp's pixels, first of them `first`.
@@ -128,8 +135,8 @@ DEVICE void warp_pixels(const Shape& shape, const Network& network, const Kept& 
   constexpr bool kEarlyTargets = kPadded <= 64;
   Pairs<kPadded, kTiles> pairs, next;
   Values targets;
-  const uint32_t pixel = pixels.at(Places<kTiles>::row());
   {
+    const uint32_t pixel = pixels.at(Places<kTiles>::row());
     const Places<kTiles> places(network, pixel);
     if (kEarlyTargets) targets_of<kTiles>(shape, network, pixel, targets);
     keep_encoded(shape, network, kept, first, places);
@@ -150,7 +157,7 @@ DEVICE void warp_pixels(const Shape& shape, const Network& network, const Kept& 
   Values outputs;
   uint32_t errors[kTiles][2];
   output(network, pairs, outputs);
-  if (!kEarlyTargets) targets_of<kTiles>(shape, network, pixel, targets);
+  if (!kEarlyTargets) targets_of<kTiles>(shape, network, pixels.at(Places<kTiles>::row()), targets);
   errors_of<kTiles>(shape, pixels, outputs, targets, kept, first, errors, squared_error);
 #pragma unroll
   for (int block = 0; block < kPadded / 8; ++block) {
@@ -189,9 +196,9 @@ struct Division {
   int tile;        // pixels of a tile
   int tiles;       // of the batch
   int blocks;      // that have tiles
-  int units;       // pieces of the weight gradients, times `parts`
-  int parts;       // of a tile's pixels, each with sums of its own
-  int part;        // pixels of a part
+  int part_bits;   // a tile's pixels come in 2^part_bits parts, each with sums of its own,
+  int part;        // of so many pixels
+  int units;       // parts of pieces of the weight gradients
 
   // block: warps of a block, `warps` of which take warp_tiles of kRows pixels each. group: blocks
   // that there are.
@@ -204,21 +211,46 @@ struct Division {
     made.tiles = int((count + uint32_t(made.tile) - 1) / uint32_t(made.tile));
     made.blocks = made.tiles < group ? made.tiles : group;
     const int pieces = Piece::count(shape);
-    made.parts = 1;
-    while (2 * made.parts * pieces <= block) made.parts *= 2;
-    made.units = pieces * made.parts;
-    made.part = round_up(made.tile / made.parts, kRows);
+    while (2 * pieces << made.part_bits <= block) ++made.part_bits;
+    made.units = pieces << made.part_bits;
+    made.part = round_up(made.tile >> made.part_bits, kRows);
     return made;
   }
+
   // Gradients that blocks leave behind.
-  DEVICE_HOST int partials() const { return blocks * parts; }
+  DEVICE_HOST int partials() const { return blocks << part_bits; }
+  // The part that is the last index of a unit; its pixels; where its vectors are.
+  DEVICE int part_of(int index) const { return index & ((1 << part_bits) - 1); }
+  DEVICE int first(int part_index) const { return part_index * part; }
+  DEVICE int last(int part_index) const {
+    const int end = (part_index + 1) * part;
+    return end < tile ? end : tile;
+  }
+  DEVICE int place(const Shape& shape, int part_index, int vector) const {
+    return part_index * Partial::vectors(shape) + vector;
+  }
 };
 
-// What one block's sums over a part of its tiles' pixels leave behind: Partial::vectors.
+// A piece of the weight gradients over a part of a tile's pixels, [first, last).
+struct Unit {
+  Piece piece;
+  int first, last, at;  // at: its first vector in what the block leaves behind
+
+  DEVICE Unit(const Shape& shape, const Division& division, int index) {
+    const int part = division.part_of(index);
+    index >>= division.part_bits;
+    piece = Piece::at(shape, index);
+    first = division.first(part);
+    last = division.last(part);
+    at = division.place(shape, part, index * kPieceVectors);
+  }
+};
+
+// What a block leaves behind: Partial::vectors for each part.
 DEVICE float4* partial_gradient(const Shape& shape, const Network& network,
-                                const Division& division, const Group& group, int part) {
-  const int64_t vectors = Partial::vectors(shape);
-  return network.partial + (group.index * division.parts + part) * vectors * kWarp;
+                                const Division& division, const Group& group) {
+  const int64_t vectors = int64_t(Partial::vectors(shape)) << division.part_bits;
+  return network.partial + group.index * vectors * kWarp;
 }
 
 // One block's tiles of a batch. kShared: `memory` is shared memory.
@@ -230,13 +262,14 @@ DEVICE void train(const Shape& shape, const Network& network, const Step& step,
   const int warps = block_warps();
   if (group.index >= division.blocks) return;
   const Kept kept(shape, memory, division.tile);
-  const auto vectors = [&](int part, int vector) {
-    return partial_gradient(shape, network, division, group, part) + vector * kWarp + self.lane;
+  const auto vectors = [&](int at) {
+    return partial_gradient(shape, network, division, group) + at * kWarp + self.lane;
   };
   // The sums of a warp's first piece stay in registers from tile to tile, where there are so many.
-  constexpr bool kHolds = kShared && kPadded < 128;
+  constexpr bool kHolds = kShared && kPadded <= 64;
   float squared_error = 0;
   PieceSums<kPadded> held;
+  const Unit mine(shape, division, self.warp);
   for (int tile = group.index; tile < division.tiles; tile += group.size) {
     const bool first_tile = tile == group.index, last_tile = tile + group.size >= division.tiles;
     const int first_pixel = self.warp * kRows * kTiles;
@@ -245,37 +278,30 @@ DEVICE void train(const Shape& shape, const Network& network, const Step& step,
     if (self.warp < division.warps)
       warp_pixels<kPadded, kTiles>(shape, network, kept, first_pixel, pixels, squared_error);
     block_barrier();
-    const auto first_of = [&](int part) { return part * division.part; };
-    const auto last_of = [&](int part) {
-      const int last = (part + 1) * division.part;
-      return last < division.tile ? last : division.tile;
-    };
-    const auto add_unit = [&](int unit, PieceSums<kPadded>& sums, bool fresh, bool store,
-                              bool more) {
-      const int index = unit / division.parts, part = unit % division.parts;
-      const Piece piece = Piece::at(shape, index);
-      if (fresh) sums = PieceSums<kPadded>{};
-      add_piece<kPadded, kShared>(kept, piece, first_of(part), last_of(part), sums);
-      if (store) store_piece<kPadded>(piece, sums, more, vectors(part, index * kPieceVectors));
-    };
-    if (kHolds && self.warp < division.units)
-      add_unit(self.warp, held, first_tile, last_tile, false);
-    // Deep or wide networks have more pieces than there are warps.
-    for (int unit = self.warp + (kHolds ? warps : 0); unit < division.units; unit += warps) {
-      PieceSums<kPadded> sums;
-      add_unit(unit, sums, true, true, !first_tile);
+    if (kHolds && self.warp < division.units) {
+      if (first_tile) held = PieceSums<kPadded>{};
+      add_piece<kPadded, kShared>(kept, mine.piece, mine.first, mine.last, held);
+      if (last_tile) store_piece<kPadded>(mine.piece, held, false, vectors(mine.at));
     }
-    for (int unit = self.warp; unit < (kPadded / kRows + 1) * division.parts; unit += warps) {
-      const int block = unit / division.parts, part = unit % division.parts;
+    // Deep or wide networks have more pieces than there are warps.
+    for (int i = self.warp + (kHolds ? warps : 0); i < division.units; i += warps) {
+      const Unit unit(shape, division, i);
+      PieceSums<kPadded> sums = {};
+      add_piece<kPadded, kShared>(kept, unit.piece, unit.first, unit.last, sums);
+      store_piece<kPadded>(unit.piece, sums, !first_tile, vectors(unit.at));
+    }
+    for (int i = self.warp; i < (kPadded / kRows + 1) << division.part_bits; i += warps) {
+      const int block = i >> division.part_bits, part = division.part_of(i);
       float sum[4] = {};
-      add_output<kPadded, kShared>(kept, shape.hidden_layers, block, first_of(part), last_of(part),
-                                   sum);
-      store_sum(*vectors(part, Partial::output(shape) + block), sum, !first_tile);
+      add_output<kPadded, kShared>(kept, shape.hidden_layers, block, division.first(part),
+                                   division.last(part), sum);
+      store_sum(*vectors(division.place(shape, part, Partial::output(shape) + block)), sum,
+                !first_tile);
     }
     block_barrier();
   }
   squared_error = block_sum(squared_error, sums_of_warps);
-  if (threadIdx.x == 0) vectors(0, Partial::error(shape))->x = squared_error;
+  if (threadIdx.x == 0) vectors(Partial::error(shape))->x = squared_error;
 }
 
 }  // namespace cuda
