@@ -74,6 +74,7 @@ class ChunkCoder:
     """The stages from pixels to integers, for chunks that have networks of one shape."""
 
     backend: Backend
+    decoder: Backend
     config: EncodeConfig
     spec: SirenSpec
 
@@ -123,15 +124,19 @@ class ChunkCoder:
 
     def qualities(self, item: Item, params: F32) -> list[float]:
         """PSNR in dB of each frame as a decoder outputs it."""
-        decoded = self.backend.render(self.spec, params, item.chunk.grid)
+        decoded = self.decoder.render(self.spec, params, item.chunk.grid)
         return [psnr(a, b) for a, b in zip(item.chunk.pixels, decoded, strict=True)]
 
 
 @dataclass(frozen=True)
 class SourceCoder:
-    """Fits and codes one source, as often as it is asked to; each time reads it anew."""
+    """Fits and codes one source, as often as it is asked to; each time reads it anew.
+
+    decoder: the backend whose pixels a decoder puts out, by which quality is measured.
+    """
 
     backend: Backend
+    decoder: Backend
     source: Source
     config: EncodeConfig
     chunk_frames: int
@@ -200,7 +205,8 @@ class SourceCoder:
         return max(LEAST_PILOT, self.config.fit_steps // PILOT_SHARE)
 
     def _chunk_coder(self, width: int | None = None) -> ChunkCoder:
-        return ChunkCoder(self.backend, self.config, choose_spec(self.source, self.config, width))
+        spec = choose_spec(self.source, self.config, width)
+        return ChunkCoder(self.backend, self.decoder, self.config, spec)
 
     def _parameters(self, width: int) -> int:
         """Of all chunks' networks."""

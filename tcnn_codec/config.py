@@ -15,8 +15,15 @@ MAX_STEPS = 10_000_000
 MAX_CHUNK_FRAMES = 4096
 MAX_FILE_BYTES = 2**40
 MAX_THREADS = 1024
-BACKENDS = ("auto", "torch", "cpu", "cuda")
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+#: Of the products in training, by backend.
+PRECISIONS_OF = {
+    "cpu": ("float32", "bfloat16"),
+    "cuda": ("float16",),
+    "tinycudann": ("float16",),
+    "torch": ("float32",),
+}
+BACKENDS = ("auto", *PRECISIONS_OF)
+PRECISIONS = ("auto", *dict.fromkeys(name for of in PRECISIONS_OF.values() for name in of))
 #: Optimiser steps of each preset.
 PRESETS = {"fast": 3000, "balanced": 12000, "best": 60000}
 
@@ -38,9 +45,10 @@ class EncodeConfig:
 
     preset: fast, balanced or best; steps overrides its number of steps. chunk_frames: frames of a
     video that share a network.
-    precision: of the products in fitting, float32, bfloat16 (cpu), float16 (cuda), or auto for
-    16 bits where the backend has them; decoded pixels are float32 always. threads: 0 takes every
-    core. seed: same seed, machine and instruction set, same bytes.
+    backend: auto, cpu, cuda, tinycudann or torch. precision: of the products in fitting, float32,
+    bfloat16 (cpu), float16 (cuda, tinycudann), or auto for 16 bits where the backend has them;
+    decoded pixels are float32 always. threads: 0 takes every core. seed: same seed, machine and
+    instruction set, same bytes.
     """
 
     width: int | None = None

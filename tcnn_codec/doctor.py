@@ -8,6 +8,7 @@ import platform
 from importlib.util import find_spec
 
 from tcnn_codec import __version__, backends
+from tcnn_codec.config import PRECISIONS_OF
 from tcnn_codec.errors import CodecError
 
 LIBRARIES = ("numpy", "torch", "constriction", "pillow", "av", "decord", "pytorch-msssim")
@@ -21,7 +22,7 @@ def examine() -> dict[str, dict[str, str]]:
             "python": platform.python_version(),
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         },
-        "backends": {name: _backend(name) for name in ("cpu", "cuda", "torch")},
+        "backends": {name: _backend(name) for name in PRECISIONS_OF},
         "native modules": _native(),
         "libraries": {name: _library(name) for name in LIBRARIES},
     }

@@ -100,7 +100,8 @@ def encode_source(
     start = time.perf_counter()
     backend = backends.create(config.backend, config.threads, config.precision)
     chunk_frames = _chunk_frames(source, config, max_pixels)
-    coder = SourceCoder(backend, source, config, chunk_frames, progress)
+    decoder = backend if backend.name == "cpu" else backends.create("cpu", config.threads)
+    coder = SourceCoder(backend, decoder, source, config, chunk_frames, progress)
     coder.check()
     if config.psnr is not None:
         coded = reach_quality(config.psnr, coder.networks())

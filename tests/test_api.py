@@ -166,7 +166,7 @@ def test_array_that_is_no_picture(array: object, got: str) -> None:
         ("steps", 0, ("--steps is 0;", "1 to 10000000")),
         ("threads", -1, ("--threads is -1;", "0 to 1024")),
         ("preset", "slow", ("--preset is 'slow'", "fast, balanced, best")),
-        ("backend", "gpu", ("--backend is 'gpu'", "auto, torch, cpu")),
+        ("backend", "gpu", ("--backend is 'gpu'", "auto, cpu, cuda, tinycudann, torch")),
     ],
 )
 def test_option_that_is_not_allowed(option: str, value: object, words: tuple[str, ...]) -> None:

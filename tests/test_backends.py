@@ -334,7 +334,7 @@ def test_forced_isa(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_create() -> None:
     assert backends.create("auto").name == "cpu"
     assert backends.create("torch").name == "torch"
-    with pytest.raises(CodecError, match="'gpu'; allowed are auto, cpu, cuda, torch"):
+    with pytest.raises(CodecError, match="'gpu'; allowed are auto, cpu, cuda, tinycudann, torch"):
         backends.create("gpu")
 
 

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from tcnn_codec.backends.base import Backend
-from tcnn_codec.config import check_precision
+from tcnn_codec.config import BACKENDS, PRECISIONS_OF, check_precision
 from tcnn_codec.errors import BackendUnavailable, CodecError
-
-#: The precisions that a backend trains in.
-TRAINS_IN = {
-    "cpu": ("float32", "bfloat16"),
-    "cuda": ("float16",),
-    "torch": ("float32",),
-}
 
 
 def create(name: str = "auto", threads: int = 0, precision: str = "float32") -> Backend:
-    """The backend called `name`: 'cpu', 'cuda', 'torch', or 'auto' for the fastest there is.
+    """The backend called `name`, one of BACKENDS; 'auto' is the fastest of ours that there is.
 
     threads: of the cpu; 0 takes every core. precision: of the products in training, 'float32',
     'bfloat16', 'float16' or 'auto', which is 16 bits where the backend has them. Raises
@@ -30,12 +23,12 @@ def create(name: str = "auto", threads: int = 0, precision: str = "float32") -> 
                 if precision == "float16":
                     raise
         name = "cuda" if precision == "float16" else "cpu"
-    if name not in TRAINS_IN:
+    if name not in PRECISIONS_OF:
         raise CodecError(
-            f"backend is '{name}'; allowed are auto, cpu, cuda, torch; leave it out for auto"
+            f"backend is '{name}'; allowed are {', '.join(BACKENDS)}; leave it out for auto"
         )
-    if precision not in ("auto", *TRAINS_IN[name]):
-        allowed = ", ".join(("auto", *TRAINS_IN[name]))
+    if precision not in ("auto", *PRECISIONS_OF[name]):
+        allowed = ", ".join(("auto", *PRECISIONS_OF[name]))
         raise BackendUnavailable(
             f"backend '{name}' has no {precision}; allowed are {allowed}; "
             "leave --precision out, or choose another --backend"
@@ -44,6 +37,10 @@ def create(name: str = "auto", threads: int = 0, precision: str = "float32") -> 
         from tcnn_codec.backends.cuda import CudaBackend
 
         return CudaBackend()
+    if name == "tinycudann":
+        from tcnn_codec.backends.tinycudann import TinycudannBackend
+
+        return TinycudannBackend()
     if name == "cpu":
         from tcnn_codec.backends.cpu import CpuBackend
 

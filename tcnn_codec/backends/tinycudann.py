@@ -1,0 +1,310 @@
+"""NVIDIA's tiny-cuda-nn, where a user has its PyTorch bindings: its CutlassMLP trains sine.
+
+Its own rules (github.com/NVlabs/tiny-cuda-nn, src/cutlass_mlp.cu): products in float16 with sums
+in float16, no biases, every pre-activation and activation through device memory. Its
+FullyFusedMLP refuses sine; its JIT fusion trains it wrongly without a word, and is refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from tcnn_codec.backends.base import F64, U8, U32, Batches, Target, encode_axes, fit_steps
+from tcnn_codec.backends.reference import ReferenceBackend
+from tcnn_codec.errors import BackendUnavailable, CodecError
+from tcnn_codec.optimiser import OptimiserState
+from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
+
+#: Widths and numbers of inputs and outputs are padded to a multiple of this.
+PAD = 16
+#: Pixels that go through the network at once.
+PIECE = 1 << 16
+#: A piece's mean squared error is scaled by this while it is differentiated. Of 2^16 pixels with
+#: three channels, errors of one level of 255 give deltas near 2^-14, where float16 begins to lose
+#: digits; weight gradients overflow where those of the mean reach 64.
+LOSS_SCALE = 1024.0
+#: Relative error of the gradient that `_check_gradient` allows. Values kept in float16 make 0.002
+#: there, a derivative of sine taken at the sine 0.9 and more.
+GRADIENT_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a SIREN's parameters lie in those of a CutlassMLP, [out, in] after [out, in].
+
+    Biases are weights of a feature that is 1. One more neuron passes it on from layer to layer,
+    through sin(pi / 2) = 1:
+
+        inputs, 1, 0 …  ->  neurons, 1, 0 …  ->  neurons, 1, 0 …  ->  outputs, 0 …
+
+    base: float32 [their parameters], what is not ours: pi / 2 on the way of that 1, else 0.
+    places: int64 [parameter_count], of each of ours. factors: float32, theirs are ours times this:
+    w0, or 1 in the output layer.
+    """
+
+    inputs: int
+    width: int
+    base: torch.Tensor
+    places: torch.Tensor
+    factors: torch.Tensor
+
+    @classmethod
+    def of(cls, spec: SirenSpec, device: str) -> Layout:
+        columns = [_padded(spec.axes * spec.features_per_axis + 1)]
+        columns += (spec.hidden_layers + 1) * [_padded(spec.width + 1)]
+        rows = [*columns[1:], _padded(spec.out_channels)]
+        starts = np.concatenate([[0], np.cumsum(np.multiply(rows, columns))])
+        base = np.zeros(starts[-1], np.float32)
+        places = np.empty(spec.parameter_count, np.int64)
+        factors = np.empty(spec.parameter_count, np.float32)
+        for layer, (outputs, inputs) in enumerate(spec.layer_shapes):
+            weight, bias = spec.tensors[2 * layer : 2 * layer + 2]
+            at = starts[layer] + np.arange(outputs) * columns[layer]
+            places[weight.place] = (at[:, None] + np.arange(inputs)).ravel()
+            places[bias.place] = at + inputs
+            last = layer == spec.hidden_layers + 1
+            factors[weight.place] = factors[bias.place] = 1 if last else spec.w0
+            if not last:
+                base[starts[layer] + outputs * columns[layer] + inputs] = np.pi / 2
+        base_, places_, factors_ = (torch.tensor(a, device=device) for a in (base, places, factors))
+        return cls(columns[0], columns[1], base_, places_, factors_)
+
+    def theirs(self, params: torch.Tensor) -> torch.Tensor:
+        found = self.base.clone()
+        found[self.places] = self.factors * params
+        return found
+
+    def ours(self, gradient: torch.Tensor) -> torch.Tensor:
+        """The gradient by our parameters."""
+        return self.factors * gradient[self.places]
+
+
+@dataclass(frozen=True)
+class _Network:
+    spec: SirenSpec
+    layout: Layout
+    module: Any
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """A target and the axes' encodings, and both on the device."""
+
+    target: Target
+    axes: tuple[F32, ...]
+    wanted: torch.Tensor
+    encodings: tuple[torch.Tensor, ...]
+
+
+class TinycudannBackend:
+    """module: tinycudann or what looks like it, the installed one if None. device: torch's.
+
+    Raises BackendUnavailable where there is none, or no GPU. A target that the call before had too
+    is taken to be unchanged.
+    """
+
+    name = "tinycudann"
+    precision = "float16"
+
+    def __init__(self, module: Any = None, device: str = "cuda") -> None:
+        self._module = module or _installed()
+        self._device = device
+        self._network: _Network | None = None  # of the last call
+        self._chunk: _Chunk | None = None
+        self._checked = False
+
+    @property
+    def isa(self) -> str:
+        if self._device == "cpu":
+            return "tinycudann on the CPU"
+        return f"tinycudann on {torch.cuda.get_device_name(self._device)}"
+
+    def evaluate(self, spec: SirenSpec, params: F32, grid: Grid) -> F32:
+        with _refusals(), torch.no_grad():
+            network = self._loaded(spec, params)
+            encodings = self._send(encode_axes(spec, grid))
+            pixels = torch.arange(grid.pixels, device=self._device)
+            found = [
+                network.module(self._inputs(network, grid, encodings, part)).float()
+                for part in torch.split(pixels, PIECE)
+            ]
+            output: F32 = torch.cat(found).cpu().numpy()
+        return output
+
+    def render(self, spec: SirenSpec, params: F32, grid: Grid) -> U8:
+        levels = np.rint((self.evaluate(spec, params, grid) + 1) * 127.5)
+        shape = (grid.frames, grid.height, grid.width, spec.out_channels)
+        pixels: U8 = np.clip(levels, 0, 255).astype(np.uint8).reshape(shape)
+        return pixels
+
+    def loss_and_grad(
+        self, spec: SirenSpec, params: F32, grid: Grid, target: Target, indices: U32 | None = None
+    ) -> tuple[float, F32]:
+        self._check_gradient()
+        return self._loss_and_grad(spec, params, grid, target, indices)
+
+    def fit_steps(
+        self,
+        spec: SirenSpec,
+        state: OptimiserState,
+        grid: Grid,
+        target: Target,
+        batches: Batches,
+        learning_rates: F32,
+        scales: F32 | None = None,
+    ) -> F64:
+        return fit_steps(self, spec, state, grid, target, batches, learning_rates, scales)
+
+    # ---- one network ---------------------------------------------------------------------------
+
+    def _loss_and_grad(
+        self, spec: SirenSpec, params: F32, grid: Grid, target: Target, indices: U32 | None
+    ) -> tuple[float, F32]:
+        with _refusals():
+            network, chunk = self._loaded(spec, params), self._chunk_of(spec, grid, target)
+            if indices is None:
+                pixels = torch.arange(grid.pixels, device=self._device)
+            else:
+                pixels = torch.tensor(indices.astype(np.int64), device=self._device)
+            loss, gradient = 0.0, torch.zeros_like(network.layout.base)
+            for part in torch.split(pixels, PIECE):
+                network.module.params.grad = None
+                output = network.module(self._inputs(network, grid, chunk.encodings, part))
+                mean = (output.float() - chunk.wanted[part]).square().mean()
+                (LOSS_SCALE * mean).backward()
+                share = len(part) / len(pixels)
+                loss += share * mean.item()
+                gradient += share / LOSS_SCALE * network.module.params.grad.float()
+            found: F32 = network.layout.ours(gradient).cpu().numpy()
+        if not np.isfinite(found).all():
+            raise CodecError(
+                "a gradient of tinycudann is not finite: its float16 ends at 65504; "
+                "choose --backend cuda or cpu"
+            )
+        return loss, found
+
+    def _loaded(self, spec: SirenSpec, params: F32) -> _Network:
+        """The network of spec with these parameters."""
+        if self._network is None or self._network.spec != spec:
+            layout = Layout.of(spec, self._device)
+            module = self._module.Network(
+                layout.inputs,
+                spec.out_channels,
+                {
+                    "otype": "CutlassMLP",
+                    "activation": "Sine",
+                    "output_activation": "None",
+                    "n_neurons": layout.width,
+                    "n_hidden_layers": spec.hidden_layers + 1,
+                },
+            ).to(self._device)
+            if hasattr(module, "jit_fusion"):
+                module.jit_fusion = False
+            module.loss_scale = 1.0  # it would be divided out in float16; LOSS_SCALE is not
+            if module.params.numel() != layout.base.numel():
+                raise RuntimeError(
+                    f"a network has {module.params.numel()} parameters; expected "
+                    f"{layout.base.numel()}"
+                )
+            self._network = _Network(spec, layout, module)
+        network = self._network
+        with torch.no_grad():
+            network.module.params.copy_(
+                network.layout.theirs(torch.tensor(params, device=self._device))
+            )
+        return network
+
+    def _inputs(
+        self,
+        network: _Network,
+        grid: Grid,
+        encodings: tuple[torch.Tensor, ...],
+        pixels: torch.Tensor,
+    ) -> torch.Tensor:
+        """Encoded coordinates, 1, zeros: float32 [pixels, layout.inputs]."""
+        row = pixels // grid.width
+        places = (pixels % grid.width, row % grid.height, row // grid.height)
+        inputs = torch.zeros((len(pixels), network.layout.inputs), device=self._device)
+        encoded = [axis[at] for axis, at in zip(encodings, places, strict=False)]
+        features = torch.cat(encoded, dim=1)
+        inputs[:, : features.shape[1]] = features
+        inputs[:, features.shape[1]] = 1
+        return inputs
+
+    # ---- arrays on the device ------------------------------------------------------------------
+
+    def _send(self, axes: tuple[F32, ...]) -> tuple[torch.Tensor, ...]:
+        if self._chunk is not None and self._chunk.axes is axes:
+            return self._chunk.encodings
+        return tuple(torch.tensor(axis, device=self._device) for axis in axes)
+
+    def _chunk_of(self, spec: SirenSpec, grid: Grid, target: Target) -> _Chunk:
+        """On the device, where that of the last call still is."""
+        axes = encode_axes(spec, grid)
+        chunk = self._chunk
+        if chunk is None or chunk.target is not target or chunk.axes is not axes:
+            wanted = torch.tensor(target.reshape(-1, spec.out_channels), device=self._device)
+            if wanted.dtype == torch.uint8:
+                wanted = wanted * (2 / 255) - 1
+            chunk = self._chunk = _Chunk(target, axes, wanted, self._send(axes))
+        return chunk
+
+    # ---- refusals ------------------------------------------------------------------------------
+
+    def _check_gradient(self) -> None:
+        """Raises BackendUnavailable where tinycudann differentiates sine wrongly; once."""
+        if self._checked:
+            return
+        spec, grid = SirenSpec(width=15, hidden_layers=2, frequencies=4), Grid(16, 16)
+        target = np.random.default_rng(0).integers(0, 256, (grid.pixels, 3), dtype=np.uint8)
+        case = spec, initialise(spec, 0), grid, target
+        found = self._loss_and_grad(*case, None)[1]
+        expected = ReferenceBackend().loss_and_grad(*case)[1]
+        error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+        if not error < GRADIENT_TOLERANCE:
+            raise BackendUnavailable(
+                f"tinycudann's gradient of a sine network is wrong by {error:.0%}; allowed is "
+                f"{GRADIENT_TOLERANCE:.0%}; its JIT fusion differentiates sine at the sine: use a "
+                "build that trains without it, or choose --backend cuda or cpu"
+            )
+        self._checked = True
+
+
+def _padded(count: int) -> int:
+    return -(-count // PAD) * PAD
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What tinycudann refuses becomes a CodecError."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise CodecError(
+            f"the GPU has not enough free memory for {PIECE} pixels at once; tinycudann keeps "
+            "their activations; free some, lower --width, or choose --backend cuda or cpu"
+        ) from error
+    except RuntimeError as error:
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise CodecError(
+            f"tinycudann refused: {reason}; it must train its CutlassMLP with sine, without JIT "
+            "fusion; rebuild it, or choose --backend cuda or cpu"
+        ) from error
+
+
+def _installed() -> Any:
+    try:
+        import tinycudann  # type: ignore[import-not-found]
+    except (ImportError, OSError) as error:  # OSError: it finds no GPU
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise BackendUnavailable(
+            f"tinycudann cannot be imported ({reason}); it must be installed for this GPU "
+            "(github.com/NVlabs/tiny-cuda-nn); install it, or choose --backend cuda or cpu"
+        ) from None
+    return tinycudann

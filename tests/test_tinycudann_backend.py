@@ -1,0 +1,219 @@
+"""The tinycudann backend over a stand-in on the CPU: layout, scaling, refusals.
+
+What tinycudann itself computes on a GPU is not tested here.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from cases import CASES, Case, relative
+from fake_tinycudann import fake
+from PIL import Image
+
+import tcnn_codec
+from tcnn_codec import backends
+from tcnn_codec.backends import tinycudann
+from tcnn_codec.backends.base import Batches
+from tcnn_codec.backends.reference import ReferenceBackend
+from tcnn_codec.backends.tinycudann import Layout, TinycudannBackend
+from tcnn_codec.config import EncodeConfig
+from tcnn_codec.encoder import encode_file
+from tcnn_codec.errors import BackendUnavailable, CodecError
+from tcnn_codec.metrics import psnr
+from tcnn_codec.optimiser import OptimiserState
+from tcnn_codec.siren import Grid, SirenSpec, initialise
+
+EXACT, REFERENCE = ReferenceBackend(torch.float64), ReferenceBackend()
+by_name = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+
+
+def create(**options: bool) -> TinycudannBackend:
+    return TinycudannBackend(fake(**options), "cpu")
+
+
+@by_name
+def test_layout_is_the_same_network(case: Case) -> None:
+    """A stand-in in float32 errs no more than the reference in float32, some roundings apart."""
+    backend, params, target = create(), case.params(0), case.target(0)
+    exact = EXACT.evaluate(case.spec, params, case.grid)
+    expected = relative(REFERENCE.evaluate(case.spec, params, case.grid), exact)
+    assert relative(backend.evaluate(case.spec, params, case.grid), exact) <= 3 * expected
+    call = case.spec, params, case.grid, target, case.indices(0)
+    exact_loss, exact_gradient = EXACT.loss_and_grad(*call)
+    expected = relative(REFERENCE.loss_and_grad(*call)[1], exact_gradient)
+    loss, gradient = backend.loss_and_grad(*call)
+    assert loss == pytest.approx(exact_loss, rel=1e-5)
+    assert relative(gradient, exact_gradient) <= 3 * expected
+
+
+@by_name
+def test_places(case: Case) -> None:
+    layout = Layout.of(case.spec, "cpu")
+    places = layout.places.numpy()
+    assert len(np.unique(places)) == case.spec.parameter_count
+    assert not layout.base[places].any()
+    assert layout.base.count_nonzero() == case.spec.hidden_layers + 1
+    assert layout.inputs % 16 == layout.width % 16 == 0
+    params = torch.from_numpy(case.params(0))
+    assert torch.equal(layout.theirs(params)[places], layout.factors * params)
+
+
+def test_a_neuron_of_every_layer_is_one() -> None:
+    backend = create(half=True)
+    spec = SirenSpec(width=20, hidden_layers=3)
+    backend.evaluate(spec, initialise(spec, 0), Grid(9, 7))
+    network = backend._network
+    assert network is not None
+    assert len(network.module.kept) == 4
+    for kept in network.module.kept:
+        assert (kept[: 9 * 7, 20] == 1).all()
+
+
+def test_pieces_change_roundings_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = next(case for case in CASES if case.name == "paper-64-batch")
+    call = case.spec, case.params(0), case.grid, case.target(0), case.indices(0)
+    output = create().evaluate(*call[:3])
+    loss, gradient = create().loss_and_grad(*call)
+    monkeypatch.setattr(tinycudann, "PIECE", 300)
+    assert create().evaluate(*call[:3]) == pytest.approx(output, abs=1e-5)
+    other, other_gradient = create().loss_and_grad(*call)
+    assert other == pytest.approx(loss, rel=1e-5)
+    assert relative(other_gradient, gradient) < 1e-5
+
+
+def fit(
+    backend: TinycudannBackend | ReferenceBackend, case: Case, scales: np.ndarray | None = None
+) -> tuple[np.ndarray, OptimiserState]:
+    state = OptimiserState.start(case.params(0), 0.03)
+    order = np.random.default_rng(0).permutation(np.arange(case.grid.pixels, dtype=np.uint32))
+    batches = Batches(order, tuple((7 * step, 1) for step in range(30)), 400)
+    rates = np.full(30, 2e-3 if scales is None else 0.05, np.float32)
+    losses = backend.fit_steps(case.spec, state, case.grid, case.target(0), batches, rates, scales)
+    return losses, state
+
+
+def test_thirty_steps_stay_within_one_percent_of_float32() -> None:
+    case = next(case for case in CASES if case.name == "paper-32")
+    losses, _ = fit(create(half=True), case)
+    expected, _ = fit(REFERENCE, case)
+    assert np.abs(losses / expected - 1).max() <= 0.01
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_frozen_parameters_stay() -> None:
+    case = next(case for case in CASES if case.name == "video")
+    first = case.params(0)
+    scales = np.full_like(first, np.abs(first).max() / 31)
+    frozen = np.random.default_rng(0).random(first.size) < 0.5
+    scales[frozen] = 0
+    losses, state = fit(create(half=True), case, scales)
+    assert np.array_equal(state.params[frozen], first[frozen])
+    assert (state.params[~frozen] != first[~frozen]).any()
+    assert losses[-1] < losses[0]
+
+
+def test_render_is_the_rounded_output() -> None:
+    case = next(case for case in CASES if case.name == "video")
+    backend, params = create(), case.params(2)
+    levels = (backend.evaluate(case.spec, params, case.grid) + 1) * 127.5
+    rendered = backend.render(case.spec, params, case.grid)
+    assert rendered.shape == (7, 17, 24, 3)
+    assert np.abs(np.clip(levels, 0, 255).reshape(rendered.shape) - rendered).max() <= 0.5
+
+
+def test_float_targets_are_taken_as_they_are() -> None:
+    case = CASES[0]
+    target = case.target(0)
+    as_float = (target * np.float32(2 / 255) - 1).astype(np.float32)
+    call = case.spec, case.params(0), case.grid
+    loss, gradient = create().loss_and_grad(*call, target)
+    other, other_gradient = create().loss_and_grad(*call, as_float)
+    assert other == pytest.approx(loss, rel=1e-6)
+    assert relative(other_gradient, gradient) < 1e-5
+
+
+def test_float16_passes_the_check_of_its_gradient() -> None:
+    """With room on both sides: float16 errs by less than a tenth of what is allowed, the fault by
+    more than ten times."""
+    spec, grid = SirenSpec(width=15, hidden_layers=2, frequencies=4), Grid(16, 16)
+    target = np.random.default_rng(0).integers(0, 256, (grid.pixels, 3), dtype=np.uint8)
+    call = spec, initialise(spec, 0), grid, target, None
+    exact = EXACT.loss_and_grad(*call)[1]
+    errors = [
+        relative(create(half=True, always_jit=jit)._loss_and_grad(*call)[1], exact)
+        for jit in (False, True)
+    ]
+    assert errors[0] < tinycudann.GRADIENT_TOLERANCE / 10
+    assert errors[1] > tinycudann.GRADIENT_TOLERANCE * 10
+
+
+def test_the_fault_of_jit_fusion_is_refused_by_name() -> None:
+    case = CASES[0]
+    backend = create(half=True, always_jit=True)
+    with pytest.raises(BackendUnavailable, match="its JIT fusion differentiates sine at the sine"):
+        backend.loss_and_grad(case.spec, case.params(0), case.grid, case.target(0))
+
+
+def test_jit_fusion_is_turned_off() -> None:
+    module = fake()
+
+    class Eager(module.Network):  # type: ignore[name-defined,misc]
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)
+            self.jit_fusion = True
+
+    backend = TinycudannBackend(SimpleNamespace(Network=Eager), "cpu")
+    case = CASES[0]
+    loss, _ = backend.loss_and_grad(case.spec, case.params(0), case.grid, case.target(0))
+    assert np.isfinite(loss)
+    assert backend._network is not None
+    assert not backend._network.module.jit_fusion
+
+
+def test_what_tinycudann_refuses_is_one_line() -> None:
+    def refuse(*arguments: object) -> None:
+        raise RuntimeError("compiled without forward / backward support\nmore of it")
+
+    backend = TinycudannBackend(SimpleNamespace(Network=refuse), "cpu")
+    case = CASES[0]
+    with pytest.raises(CodecError, match="refused: compiled without forward / backward") as caught:
+        backend.evaluate(case.spec, case.params(0), case.grid)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_overflow_is_an_error() -> None:
+    case = CASES[0]
+    huge = np.full(case.grid.pixels * 3, 1e6, np.float32).reshape(-1, 3)
+    with pytest.raises(CodecError, match="a gradient of tinycudann is not finite"):
+        create(half=True).loss_and_grad(case.spec, case.params(0), case.grid, huge)
+
+
+def test_without_tinycudann_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tinycudann", None)
+    with pytest.raises(BackendUnavailable, match="tinycudann cannot be imported") as caught:
+        backends.create("tinycudann", precision="auto")
+    assert "\n" not in str(caught.value)
+
+
+def test_another_precision_is_refused() -> None:
+    with pytest.raises(BackendUnavailable, match="backend 'tinycudann' has no float32"):
+        backends.create("tinycudann")
+
+
+def test_encode_reports_what_decode_gives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tinycudann, "TinycudannBackend", lambda: create(half=True))
+    x, y = np.meshgrid(np.arange(40), np.arange(30))
+    picture = np.stack([4 * x, 5 * y, 2 * x + 2 * y], axis=-1).astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    config = EncodeConfig(backend="tinycudann", width=12, steps=200)
+    encoded = encode_file(tmp_path / "picture.png", tmp_path / "picture.tcnn", config)
+    decoded = tcnn_codec.decode((tmp_path / "picture.tcnn").read_bytes())
+    assert (encoded.backend, encoded.precision) == ("tinycudann", "float16")
+    assert encoded.psnr_db == psnr(picture, decoded)
+    assert encoded.psnr_db > 25
