@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -37,14 +38,13 @@ from tcnn_codec.siren import Grid, SirenSpec, encode_axis, initialise
 
 GRID = Grid(width=768, height=512)
 NETWORKS = {f"paper {width}": SirenSpec(width=width) for width in (32, 64, 128)}
-#: Steps of the two calls; small batches take more, or noise would be most of the difference.
-SHORT, LONG, LONG_OF_BATCHES = 20, 220, 2020
+#: Steps of the two calls, by how long one takes: others', ours, those of small batches.
+SHORT, LONG_OF_OTHERS, LONG, LONG_OF_BATCHES = 20, 80, 220, 2020
 #: Ways to launch that are tried; 0 is the backend's own choice.
-GROUPS, WARPS, TILES = (0, 66, 132, 264), (0, 4), (1, 2)
+GROUPS, BLOCKS, TILES = (0, 132, 264), (4, 8), (1, 2)
 NETWORKS_SIDE_BY_SIDE = 24
 #: Of the paper's network of width 32 and 8 bit, random initialisation.
 PAPER_BPP = 0.0996
-#: What "x compile" is against.
 COMPILED = "torch compile, CUDA graphs, float32"
 Run = Callable[[int], object]
 
@@ -136,63 +136,81 @@ def tinycudann(spec: SirenSpec, target: U8) -> Run:
     return repeat(step)
 
 
-def measure_steps(
-    name: str, spec: SirenSpec, rounds: int, table: Table, quick: bool
-) -> list[dict[str, Any]]:
-    target = np.random.default_rng(0).integers(0, 256, (GRID.pixels, 3), dtype=np.uint8)
-    runs: dict[str, Callable[[], Run]] = {
-        "torch eager": lambda: pytorch(spec, target, compiled=False, precision="float32")
-    }
-    for precision in ("float32", "TF32", "bfloat16"):
-        runs[f"torch compile, CUDA graphs, {precision}"] = lambda precision=precision: pytorch(
-            spec, target, compiled=True, precision=precision
-        )
-    if find_spec("tinycudann"):
-        runs["tinycudann CutlassMLP"] = lambda: tinycudann(spec, target)
-    for graph in (False, True):
+def target_of(spec: SirenSpec) -> U8:
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (GRID.pixels, spec.out_channels), dtype=np.uint8)
+
+
+def usual(spec: SirenSpec) -> dict[str, Callable[[], Run]]:
+    target, runs = target_of(spec), {}
+    for label, graph in (("one launch", False), ("a graph", True)):
         backend = CudaBackend(choices=Choices(graph=graph))
-        label = "a graph" if graph else "one launch"
-        for count, what in ((GRID.pixels, "all pixels"), (BATCH, f"{BATCH} pixels")):
-            runs[f"ours, {what}, {label}"] = lambda backend=backend, count=count: ours(
-                backend, spec, target, count
-            )
-    runs[f"ours, {BATCH} pixels, {NETWORKS_SIDE_BY_SIDE} networks"] = lambda: ours(
-        CudaBackend(), spec, target, BATCH, NETWORKS_SIDE_BY_SIDE
+        for what, count in (("all pixels", GRID.pixels), (f"{BATCH} pixels", BATCH)):
+            runs[f"ours, {what}, {label}"] = partial(ours, backend, spec, target, count)
+    runs[f"ours, {BATCH} pixels, {NETWORKS_SIDE_BY_SIDE} networks"] = partial(
+        ours, CudaBackend(), spec, target, BATCH, NETWORKS_SIDE_BY_SIDE
     )
-    if not quick:
-        for group, warps, tiles in itertools.product(GROUPS, WARPS, TILES):
-            if tiles == 2 and spec.width > 64:
-                continue
-            backend = CudaBackend(choices=Choices(group=group, warps=warps, tiles=tiles))
-            runs[f"group {group}, warps {warps}, tiles {tiles}"] = lambda backend=backend: ours(
-                backend, spec, target, GRID.pixels
-            )
-    rows: list[dict[str, Any]] = []
-    for contestant, make in runs.items():
-        try:
-            long = LONG_OF_BATCHES if f"{BATCH} pixels" in contestant else LONG
-            times = per_step(make(), rounds, long)
-        except Exception as error:  # a contestant that cannot run here is a row, not the end
-            reason = (str(error) or repr(error)).splitlines()[0]
-            print(f"{name}, {contestant}: not measured: {reason}", flush=True)
-            continue
-        median = statistics.median(times)
-        rows.append(
-            {
-                "operation": "step",
-                "network": name,
-                "contestant": contestant,
-                "microseconds": 1e6 * median,
-                "fastest": 1e6 * min(times),
-                "slowest": 1e6 * max(times),
-            }
+    return runs
+
+
+def contestants(spec: SirenSpec) -> dict[str, Callable[[], Run]]:
+    target = target_of(spec)
+    runs = {COMPILED: partial(pytorch, spec, target, compiled=True, precision="float32")}
+    if find_spec("tinycudann"):
+        runs["tinycudann CutlassMLP"] = partial(tinycudann, spec, target)
+    return runs
+
+
+def others(spec: SirenSpec) -> dict[str, Callable[[], Run]]:
+    """PyTorch at other precisions, and other ways to launch."""
+    target = target_of(spec)
+    runs = {"torch eager": partial(pytorch, spec, target, compiled=False, precision="float32")}
+    for precision in ("TF32", "bfloat16"):
+        runs[f"torch compile, CUDA graphs, {precision}"] = partial(
+            pytorch, spec, target, compiled=True, precision=precision
         )
-        compiled = [row for row in rows if row["contestant"] == COMPILED]
-        times_compiled = compiled[0]["microseconds"] / (1e6 * median) if compiled else None
-        rows[-1]["times_compiled"] = times_compiled
-        shown = "-" if times_compiled is None else f"{times_compiled:.1f}x"
-        table.row(f"{name}, {contestant}", f"{1e6 * median:.1f}", shown)
-    return rows
+    for group, block, tiles in itertools.product(GROUPS, BLOCKS, TILES):
+        if tiles == 2 and spec.width > 32:
+            continue
+        backend = CudaBackend(choices=Choices(group=group, block=block, tiles=tiles))
+        label = f"group {group}, block {block}, tiles {tiles}"
+        runs[label] = partial(ours, backend, spec, target, GRID.pixels)
+    return runs
+
+
+def measure_step(
+    name: str, contestant: str, make: Callable[[], Run], rounds: int
+) -> dict[str, Any] | None:
+    long = LONG_OF_OTHERS if contestant.startswith(("torch", "tinycudann")) else LONG
+    if f"{BATCH} pixels" in contestant:
+        long = LONG_OF_BATCHES
+    try:
+        times = per_step(make(), rounds, long)
+    except Exception as error:  # a contestant that cannot run here is a row, not the end
+        reason = (str(error) or repr(error)).splitlines()[0]
+        print(f"{name}, {contestant}: not measured: {reason}", flush=True)
+        return None
+    return {
+        "operation": "step",
+        "network": name,
+        "contestant": contestant,
+        "microseconds": 1e6 * statistics.median(times),
+        "fastest": 1e6 * min(times),
+        "slowest": 1e6 * max(times),
+    }
+
+
+def print_ratios(rows: list[dict[str, Any]]) -> None:
+    """Of one step over all pixels, others' time over ours."""
+    print()
+    table = Table("times ours, all pixels, one launch".ljust(52), "ratio")
+    found = {
+        (row["network"], row["contestant"]): row["microseconds"] for row in rows if "network" in row
+    }
+    for (network, contestant), microseconds in found.items():
+        mine = found.get((network, "ours, all pixels, one launch"))
+        if mine and contestant.startswith(("torch", "tinycudann")):
+            table.row(f"{network}, {contestant}", f"{microseconds / mine:.1f}x")
 
 
 def measure_encodes(images: list[Path]) -> list[dict[str, Any]]:
@@ -243,16 +261,24 @@ def main() -> None:
     facts["gpu"] = CudaBackend().isa
     facts["cuda"] = torch.version.cuda
     print(f"gpu: {facts['gpu']}\n")
-    table = Table("step of a 768x512 image".ljust(52), "us", "x compile")
-    rows = []
-    for name in options.networks[:1] if options.quick else options.networks:
-        rounds = 1 if options.quick else options.rounds
-        rows += measure_steps(name, NETWORKS[name], rounds, table, options.quick)
+    rows: list[dict[str, Any]] = []
+    networks = options.networks[:1] if options.quick else options.networks
+    rounds = 1 if options.quick else options.rounds
+    for group in (usual, contestants) if options.quick else (usual, contestants, others):
+        table = Table("step of a 768x512 image".ljust(52), "us")
+        for name in networks:
+            for contestant, make in group(NETWORKS[name]).items():
+                row = measure_step(name, contestant, make, rounds)
+                if row:
+                    rows.append(row)
+                    table.row(f"{name}, {contestant}", f"{row['microseconds']:.1f}")
+        if group is usual:
+            rows += measure_encodes(options.images or [ROOT / "demo" / "photo.png"])
+        else:
+            print_ratios(rows)
         write(options.json, facts, rows)  # what is there, should the rest fail
-    rows += measure_encodes(options.images or [ROOT / "demo" / "photo.png"])
     if not find_spec("tinycudann"):
         print("\ntinycudann: not measured: not installed")
-    write(options.json, facts, rows)
 
 
 if __name__ == "__main__":

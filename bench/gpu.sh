@@ -3,6 +3,7 @@
 #
 #   bench/gpu.sh [IMAGE …]
 #
+# STEPS names some of the steps below, where not all are wanted; BENCH_SECONDS is the benchmarks' limit.
 # Wants nvcc, cmake, ninja, pybind11, torch and, without a network, a folder of wheels of whatever
 # else is missing, named by WHEELS. PYTHON is the interpreter, OUT the folder for gpu.json and the logs
 # (build/gpu). A step that fails does not keep the others from running; the last lines say which did.
@@ -10,6 +11,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 OUT=${OUT:-build/gpu}
+STEPS=${STEPS:-build doctor kernels bench memcheck racecheck}
 mkdir -p "$OUT"
 summary=()
 failed=0
@@ -17,6 +19,7 @@ failed=0
 step() {  # step NAME SECONDS COMMAND…
   local name=$1 limit=$2 start=$SECONDS
   shift 2
+  [[ " $STEPS " = *" $name "* ]] || return
   echo "== $name"
   local status=0
   # In a shell of its own: a command may be a function.
@@ -53,11 +56,11 @@ step build 160 build
 step doctor 30 "$PYTHON" -m tcnn_codec doctor
 export TCNN_CODEC_REQUIRE=cuda
 step kernels 70 "$PYTHON" -m pytest tests/test_cuda_backend.py -k gpu
-LINES_SHOWN=60 step bench 180 "$PYTHON" bench/gpu.py "$@" --json "$OUT/gpu.json"
+LINES_SHOWN=80 step bench "${BENCH_SECONDS:-180}" "$PYTHON" bench/gpu.py "$@" --json "$OUT/gpu.json"
 step memcheck 60 sanitize memcheck
 step racecheck 60 sanitize racecheck
-# The rest of the suite, where there is time: ten minutes hold what stands above.
-[ "${WHOLE_SUITE:-}" ] && step tests 400 "$PYTHON" -m pytest
+# Only where it is named: ten minutes hold what stands above.
+step tests 400 "$PYTHON" -m pytest
 printf '\n'
 printf '%s\n' "${summary[@]}"
 exit "$failed"
