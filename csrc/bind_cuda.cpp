@@ -133,7 +133,7 @@ class Job {
       if (axis >= shape.axes) continue;
       const Array& encoding = hold(encodings[size_t(axis)]);
       const int64_t size = encoding.size() / shape.features;
-      check_range("axis size", size, 1, (int64_t(1) << 31) / (16 * padded));
+      check_range("axis size", size, 1, (int64_t(1) << 31) / (16 * std::max<int64_t>(padded, 16)));
       job_.size[axis] = size;
       pixels_ *= size;
       check_range("pixels", pixels_, 1, (int64_t(1) << 32) - 64);

@@ -1,7 +1,9 @@
 """What TinycudannBackend asks of tinycudann, in PyTorch on the CPU.
 
 The same layout, padding and interface as its Network of CutlassMLP with sine. With `half` what it
-keeps is rounded to float16 as there; without, all is float32, so that only the layout is at stake.
+keeps and gives is float16 as there, gradients are multiplied by loss_scale on their way in and
+divided by it on their way out, and sums alone are better than there, in float32. Without, all is
+float32, so that only the layout is at stake.
 """
 
 from __future__ import annotations
@@ -20,15 +22,16 @@ def padded(count: int, multiple: int) -> int:
 
 
 class Rounded(torch.autograd.Function):
-    """To float16 and back, values and gradients."""
+    """To float16 and back, values and gradients; the latter are multiplied by factor there."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, factor: float) -> torch.Tensor:
+        ctx.factor = factor
         return x.half().float()
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        return gradient.half().float()
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return (gradient.half() * ctx.factor).float(), None
 
 
 class Sine(torch.autograd.Function):
@@ -67,18 +70,21 @@ class Network(torch.nn.Module):
         assert x.dtype == torch.float32
         assert x.shape[1] == self.n_input_dims
         count = len(x)
-        rounded = Rounded.apply if self.half else lambda values: values
+
+        def rounded(values: torch.Tensor, factor: float = 1) -> torch.Tensor:
+            return Rounded.apply(values, factor) if self.half else values
+
         x = torch.nn.functional.pad(x, (0, 0, 0, padded(count, GRANULARITY) - count))
         ones = self.shapes[0][1] - self.n_input_dims
         x = rounded(torch.nn.functional.pad(x, (0, ones), value=1))
-        weights = rounded(self.params).split([m * n for m, n in self.shapes])
+        weights = rounded(self.params, 1 / self.loss_scale).split([m * n for m, n in self.shapes])
         self.kept = []
         for weight, shape in zip(weights[:-1], self.shapes[:-1], strict=True):
             phase = rounded(x @ weight.reshape(shape).T)
             x = rounded(Sine.apply(phase, self.jit_fusion or self.always_jit))
             self.kept.append(x)
-        out = rounded(x @ weights[-1].reshape(self.shapes[-1]).T)
-        return out[:count, : self.n_output_dims]
+        out = rounded(x @ weights[-1].reshape(self.shapes[-1]).T, self.loss_scale)
+        return (out.half() if self.half else out)[:count, : self.n_output_dims]
 
 
 def fake(*, half: bool = False, always_jit: bool = False) -> SimpleNamespace:

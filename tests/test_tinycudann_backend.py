@@ -1,6 +1,7 @@
 """The tinycudann backend over a stand-in on the CPU: layout, scaling, refusals.
 
-What tinycudann itself computes on a GPU is not tested here.
+What tinycudann itself computes on a GPU is not tested here. The stand-in in float16 may err by what
+an estimate does that shares no code with it: float64, with noise wherever tinycudann rounds.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from fake_tinycudann import fake
 from PIL import Image
 
 import tcnn_codec
-from tcnn_codec import backends
+from tcnn_codec import backends, doctor
 from tcnn_codec.backends import tinycudann
 from tcnn_codec.backends.base import Batches
 from tcnn_codec.backends.reference import ReferenceBackend
@@ -50,6 +52,72 @@ def test_layout_is_the_same_network(case: Case) -> None:
     loss, gradient = backend.loss_and_grad(*call)
     assert loss == pytest.approx(exact_loss, rel=1e-5)
     assert relative(gradient, exact_gradient) <= 3 * expected
+
+
+class Noise(torch.autograd.Function):
+    """Values and gradients times 1 plus what rounding to float16 adds at most, either way."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x * (1 + 2**-11 * (2 * torch.rand_like(x) - 1))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return Noise.forward(ctx, gradient)
+
+
+def estimate(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Output of the batch and gradient as they come out with such noise."""
+    torch.manual_seed(0)
+    spec, noise = case.spec, Noise.apply
+    indices = np.arange(case.grid.pixels) if case.batch == 0 else case.indices(0)
+    pixels = torch.from_numpy(indices.astype(np.int64))
+    flat = torch.tensor(case.params(0), dtype=torch.float64, requires_grad=True)
+    parts = [flat[tensor.place].reshape(tensor.shape) for tensor in spec.tensors]
+    x = noise(EXACT._encoded(spec, case.grid, pixels))
+    for weight, bias in zip(parts[:-2:2], parts[1:-2:2], strict=True):
+        x = noise(torch.sin(noise(x @ noise(spec.w0 * weight).T + noise(spec.w0 * bias))))
+    output = noise(x @ noise(parts[-2]).T + noise(parts[-1]))
+    wanted = torch.from_numpy(case.target(0))[pixels].double() * (2 / 255) - 1
+    (output - wanted).square().mean().backward()
+    return output.detach().numpy(), flat.grad.numpy()
+
+
+@by_name
+def test_float16_errs_as_estimated(case: Case) -> None:
+    """Half as much again, for the luck of one draw; the noise itself is float16's largest."""
+    backend, indices = create(half=True), case.indices(0)
+    batch = slice(None) if indices is None else indices
+    call = case.spec, case.params(0), case.grid, case.target(0), indices
+    exact, (noisy, noisy_gradient) = EXACT.evaluate(*call[:3])[batch], estimate(case)
+    assert relative(backend.evaluate(*call[:3])[batch], exact) <= 1.5 * relative(noisy, exact)
+    exact = EXACT.loss_and_grad(*call)[1]
+    found = backend.loss_and_grad(*call)[1]
+    assert relative(found, exact) <= 1.5 * relative(noisy_gradient, exact)
+
+
+def test_small_errors_do_not_underflow() -> None:
+    """A network one level of 255 off, on more than one piece, against one a hundred levels off."""
+    spec, grid = SirenSpec(), Grid(128, 100)
+    backend, params = create(half=True), initialise(spec, 0)
+    noise = np.random.default_rng(0).standard_normal((grid.pixels, 3)).astype(np.float32)
+    errors = []
+    for level in (1, 100):
+        off = level * 2 / 255 * noise
+        found, exact = (
+            each.loss_and_grad(spec, params, grid, each.evaluate(spec, params, grid) + off)[1]
+            for each in (backend, EXACT)
+        )
+        errors.append(relative(found, exact))
+    assert errors[0] <= 3 * errors[1]
+
+
+def test_another_target_or_grid_is_noticed() -> None:
+    case = CASES[0]
+    backend, params, targets = create(), case.params(0), [case.target(seed) for seed in (0, 1)]
+    for grid, seed in ((case.grid, 0), (case.grid, 1), (Grid(29, 37), 1), (case.grid, 0)):
+        call = case.spec, params, grid, targets[seed]
+        assert backend.loss_and_grad(*call)[0] == create().loss_and_grad(*call)[0]
 
 
 @by_name
@@ -98,12 +166,13 @@ def fit(
     return losses, state
 
 
-def test_thirty_steps_stay_within_one_percent_of_float32() -> None:
-    case = next(case for case in CASES if case.name == "paper-32")
+@pytest.mark.parametrize("name", ["paper-32", "video", "coin-5x30", "thin-3"])
+def test_thirty_steps_stay_within_one_percent_of_float32(name: str) -> None:
+    case = next(case for case in CASES if case.name == name)
     losses, _ = fit(create(half=True), case)
     expected, _ = fit(REFERENCE, case)
     assert np.abs(losses / expected - 1).max() <= 0.01
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < losses[0]
 
 
 def test_frozen_parameters_stay() -> None:
@@ -160,6 +229,20 @@ def test_the_fault_of_jit_fusion_is_refused_by_name() -> None:
         backend.loss_and_grad(case.spec, case.params(0), case.grid, case.target(0))
 
 
+def test_the_gradient_is_checked_once() -> None:
+    module, made = fake(), []
+
+    def note(*arguments: Any) -> torch.nn.Module:
+        made.append(arguments[2]["n_neurons"])
+        return module.Network(*arguments)
+
+    backend = TinycudannBackend(SimpleNamespace(Network=note), "cpu")
+    case = CASES[0]
+    for _ in range(2):
+        backend.loss_and_grad(case.spec, case.params(0), case.grid, case.target(0))
+    assert made == [16, 48]
+
+
 def test_jit_fusion_is_turned_off() -> None:
     module = fake()
 
@@ -187,6 +270,17 @@ def test_what_tinycudann_refuses_is_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_too_little_memory_is_one_line() -> None:
+    def refuse(*arguments: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory\nmore of it")
+
+    backend = TinycudannBackend(SimpleNamespace(Network=refuse), "cpu")
+    case = CASES[0]
+    with pytest.raises(CodecError, match="not enough free memory for the activations") as caught:
+        backend.evaluate(case.spec, case.params(0), case.grid)
+    assert "\n" not in str(caught.value)
+
+
 def test_an_overflow_is_an_error() -> None:
     case = CASES[0]
     huge = np.full(case.grid.pixels * 3, 1e6, np.float32).reshape(-1, 3)
@@ -199,6 +293,31 @@ def test_without_tinycudann_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackendUnavailable, match="tinycudann cannot be imported") as caught:
         backends.create("tinycudann", precision="auto")
     assert "\n" not in str(caught.value)
+
+
+def test_a_module_that_finds_no_gpu_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "tinycudann.py").write_text("raise EnvironmentError('Unknown capability.\\nmore')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tinycudann", raising=False)
+    with pytest.raises(BackendUnavailable, match=r"imported \(Unknown capability\.\)") as caught:
+        backends.create("tinycudann", precision="float16")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_torch_without_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tinycudann", fake())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BackendUnavailable, match="can use no GPU here; tinycudann runs on"):
+        backends.create("tinycudann", precision="auto")
+
+
+def test_doctor_lists_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tinycudann", None)
+    states = doctor.examine()["backends"]
+    assert list(states) == ["cpu", "cuda", "tinycudann", "torch"]
+    assert states["tinycudann"].startswith("unavailable: tinycudann cannot be imported")
 
 
 def test_another_precision_is_refused() -> None:

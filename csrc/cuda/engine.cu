@@ -104,8 +104,8 @@ Network place(const Shape& shape, const Job& job, const Plan& plan, Pieces& piec
     network.table[axis] = pieces.take<float>(axis < shape.axes ? job.size[axis] * shape.padded : 0);
   }
   const int64_t hidden = shape.hidden_layers, padded = shape.padded;
-  network.forward = pieces.take<uint4>(hidden * shape.operand_words());
-  network.backward = pieces.take<uint4>(hidden * shape.operand_words());
+  network.forward = pieces.take<uint4>(hidden * operand_words(shape.padded));
+  network.backward = pieces.take<uint4>(hidden * operand_words(shape.padded));
   network.bias = pieces.take<float>(hidden * padded);
   network.output_forward = pieces.take<uint2>(padded / 16 * kWarp);
   network.output_backward = pieces.take<uint32_t>(padded / 8 * kWarp);
@@ -144,7 +144,7 @@ Launch prepare(const Shape& shape, const std::vector<Job>& jobs, const Plan& pla
 }
 
 void allow_shared(std::initializer_list<Kernel> phases, const Plan& plan) {
-  for (const Kernel phase : phases) allow_shared(phase, plan.shared_bytes);
+  for (const Kernel phase : phases) allow_shared(phase, plan.shared_limit);
 }
 
 Kernel train_phase_of(const Kernels& kernels, const Plan& plan) {
@@ -233,6 +233,7 @@ Plan make_plan(int device, const DeviceInfo& info, const SirenShape& from,
 
   Plan plan{};
   plan.count = count;
+  plan.shared_limit = info.shared_bytes;
   choose_tiles(shape, info, pixels, networks, choices, plan);
   const int threads = plan.block * kWarp;
   const size_t optimise_bytes = kSharedFront + size_t(muon_bytes(shape));
@@ -248,6 +249,7 @@ Plan make_plan(int device, const DeviceInfo& info, const SirenShape& from,
 
   const Kernels kernels = kernels_for(shape, plan.tiles);
   const Kernel longest = training ? kernels.fit : kernels.evaluate;
+  tcnn_codec::cuda::allow_shared(longest, plan.shared_limit);
   const int at_once = info.multiprocessors *
                       std::max(1, blocks_per_multiprocessor(longest, threads, plan.shared_bytes));
   plan.group = choices.group;
@@ -280,7 +282,7 @@ void fit_steps(int device, const SirenShape& from, const std::vector<Job>& jobs,
   const size_t shared = plan.shared_bytes;
   if (plan.cooperative) {
     launch.step = nullptr;
-    allow_shared(kernels.fit, shared);
+    allow_shared(kernels.fit, plan.shared_limit);
     in_waves(launch, plan, jobs.size(), [&](int blocks) {
       tcnn_codec::cuda::launch(kernels.fit, blocks, plan.block * kWarp, shared, true, stream,
                                launch);

@@ -47,7 +47,7 @@ struct Plan {
   int64_t count;  // pixels of a batch, 0 for evaluate
   int block, warps, tiles, group;
   bool kept_shared, muon_shared, cooperative;
-  size_t shared_bytes;  // of a block
+  size_t shared_bytes, shared_limit;  // of a block: used, and most that the device gives
   int networks_at_once;
   size_t workspace_bytes;  // for all
 };

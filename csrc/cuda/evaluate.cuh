@@ -23,13 +23,15 @@ DEVICE void evaluate(const Shape& shape, const Network& network, const Group& gr
     using Values = Block<kTiles>;
     Pairs<kPadded, kTiles> sines, next;
     input_phases<kPadded>(shape, network, places, [&](int block, const Values& phases) {
-      activate<false>(block, phases, nullptr, {}, 0, sines);
+      activate<false>(block, phases, {}, 0, sines);
     });
     for (int layer = 0; layer < shape.hidden_layers; ++layer) {
       const float* bias = network.bias + layer * kPadded;
-      multiply(sines, network.forward + layer * shape.operand_words(),
-               [&](int block, const Values& phases) {
-                 activate<false>(block, phases, bias, {}, 0, next);
+      multiply(sines, network.forward + layer * operand_words(kPadded),
+               [&](int block, const Values& sums) {
+                 Values phases;
+                 add_bias<kTiles>(block, sums, bias, phases);
+                 activate<false>(block, phases, {}, 0, next);
                });
       sines = next;
     }

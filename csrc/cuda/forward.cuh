@@ -121,40 +121,48 @@ DEVICE void multiply(const Pairs<kPadded, kTiles>& in, const uint4* operand, con
   }
 }
 
-// Keeps a pair of features of a pixel in rows of `stride` float16, or nothing.
+// Where sines and cosines of a layer are kept, rows of features per pixel.
 struct Keep {
-  char* sines;
-  char* cosines;
-  int stride;
-
-  DEVICE static uint32_t& at(char* memory, int stride, int pixel, int feature) {
-    return *reinterpret_cast<uint32_t*>(memory + 2 * (pixel * stride + feature));
-  }
+  char *sines, *cosines;
 };
 
-// Sines of a block's phases + bias (or null); with kKeep, sines and cosines are kept, pixel `first`
-// on.
+// A pair of features of a pixel, in rows of `stride` float16.
+DEVICE uint32_t& pair_at(char* memory, int stride, int pixel, int feature) {
+  return *reinterpret_cast<uint32_t*>(memory + 2 * (pixel * stride + feature));
+}
+
+// Phases of a hidden layer's block of sums.
+template <int kTiles>
+DEVICE void add_bias(int block, const Block<kTiles>& sums, const float* bias,
+                     Block<kTiles>& phases) {
+  const float2 shift = *reinterpret_cast<const float2*>(bias + 8 * block + 2 * this_lane().member);
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) phases[tile][i] = sums[tile][i] + (i % 2 ? shift.y : shift.x);
+}
+
+// Sines of a block's phases; with kKeep, sines and cosines are kept, pixel `first` on.
 template <bool kKeep, int kPadded, int kTiles>
-DEVICE void activate(int block, const Block<kTiles>& phases, const float* bias, const Keep& keep,
-                     int first, Pairs<kPadded, kTiles>& sines) {
+DEVICE void activate(int block, const Block<kTiles>& phases, const Keep& keep, int first,
+                     Pairs<kPadded, kTiles>& sines) {
   const Lane self = this_lane();
   const int feature = 8 * block + 2 * self.member;
-  float2 shift = make_float2(0, 0);
-  if (bias) shift = *reinterpret_cast<const float2*>(bias + feature);
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const float* phase = phases[tile] + 2 * half;
       float sine[2], cosine[2];
-      sine_cosine(bias ? phase[0] + shift.x : phase[0], sine[0], cosine[0]);
-      sine_cosine(bias ? phase[1] + shift.y : phase[1], sine[1], cosine[1]);
+      sine_cosine(phase[0], sine[0], cosine[0]);
+      sine_cosine(phase[1], sine[1], cosine[1]);
       const uint32_t pair = pack_half2(sine[0], sine[1]);
       sines.values[tile][block][half] = pair;
       if (kKeep) {
         const int pixel = first + kRows * tile + 8 * half + self.group;
-        Keep::at(keep.sines, keep.stride, pixel, feature) = pair;
-        Keep::at(keep.cosines, keep.stride, pixel, feature) = pack_half2(cosine[0], cosine[1]);
+        pair_at(keep.sines, row_stride(kPadded), pixel, feature) = pair;
+        pair_at(keep.cosines, row_stride(kPadded), pixel, feature) =
+            pack_half2(cosine[0], cosine[1]);
       }
     }
 }

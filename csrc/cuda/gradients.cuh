@@ -13,15 +13,16 @@ constexpr uint32_t kOnes = 0x3c003c00;  // two ones in float16
 
 // What a block keeps of the pixels of a tile, all rows of float16 per pixel: sines of all layers;
 // cosines, which deltas replace; encoded coordinates; the output's error.
+template <int kPadded>
 struct Kept {
+  static constexpr int stride = row_stride(kPadded);
   char* memory;
-  int pixels, layers, stride, encoded_stride;
+  int pixels, layers, encoded_stride;
 
   DEVICE Kept(const Shape& shape, char* memory, int pixels)
       : memory(memory),
         pixels(pixels),
         layers(shape.hidden_layers + 1),
-        stride(shape.stride()),
         encoded_stride(shape.encoded_stride()) {}
   DEVICE char* sines(int layer) const { return memory + 2 * layer * pixels * stride; }
   DEVICE char* deltas(int layer) const { return sines(layers + layer); }
@@ -103,7 +104,7 @@ DEVICE void load_transposed(uint32_t (&d)[4], const char* row) {
 // Adds pixels [first, last) of the tile, multiples of kRows, to a piece of so many pairs; `bias`:
 // and their deltas alone.
 template <int kPadded, bool kShared>
-DEVICE void add_pixels(const Kept& kept, const Piece& piece, int pairs, bool bias,
+DEVICE void add_pixels(const Kept<kPadded>& kept, const Piece& piece, int pairs, bool bias,
                        const char* inputs, int input_stride, int first, int last,
                        PieceSums<kPadded>& sums) {
   const int lane = this_lane().lane;
@@ -138,19 +139,23 @@ DEVICE void add_pixels(const Kept& kept, const Piece& piece, int pairs, bool bia
   }
 }
 
-// Hidden layers are alike, so that the compiler knows how many pairs their pieces have. (From
-// device memory it had better not: it would load for all of them at once, and spill.)
+// Hidden layers are alike, so that the compiler may know how many pairs their pieces have. Where
+// registers are short, or it would load for all of them at once from device memory, it had better
+// not.
 template <int kPadded, bool kShared>
-DEVICE void add_piece(const Kept& kept, const Piece& piece, int first, int last,
+DEVICE void add_piece(const Kept<kPadded>& kept, const Piece& piece, int first, int last,
                       PieceSums<kPadded>& sums) {
-  constexpr int kPairs = kPadded / kColumns;
-  constexpr int kHidden = kPairs > PieceSums<kPadded>::kPairs ? kPairs / 2 : kPairs;
-  if (piece.layer)
-    add_pixels<kPadded, kShared>(kept, piece, kShared ? kHidden : piece.pairs, true,
-                                 kept.sines(piece.layer - 1), kept.stride, first, last, sums);
+  constexpr int kPairs = kPadded / kColumns, kMost = PieceSums<kPadded>::kPairs;
+  constexpr bool kAlike = kShared;
+  const bool hidden = piece.layer > 0;
+  const char* inputs = hidden ? kept.sines(piece.layer - 1) : kept.encoded();
+  const int stride = hidden ? kept.stride : kept.encoded_stride;
+  if (kAlike && hidden)
+    add_pixels<kPadded, kShared>(kept, piece, kPairs > kMost ? kPairs / 2 : kPairs, true, inputs,
+                                 kept.stride, first, last, sums);
   else
-    add_pixels<kPadded, kShared>(kept, piece, piece.pairs, false, kept.encoded(),
-                                 kept.encoded_stride, first, last, sums);
+    add_pixels<kPadded, kShared>(kept, piece, piece.pairs, hidden, inputs, stride, first, last,
+                                 sums);
 }
 
 // A block's partial gradient is what its warps have in registers, as it is: vectors of one float4
@@ -201,28 +206,40 @@ DEVICE void add(float4& sum, const float4& value) {
   sum = make_float4(sum.x + value.x, sum.y + value.y, sum.z + value.z, sum.w + value.w);
 }
 
-DEVICE void store_sum(float4& place, const float (&value)[4], bool more) {
-  float4 sum = make_float4(value[0], value[1], value[2], value[3]);
-  if (more) add(sum, place);
-  place = sum;
+DEVICE void load(float (&sum)[4], const float4& place) {
+  const float4 found = place;
+  sum[0] = found.x, sum[1] = found.y, sum[2] = found.z, sum[3] = found.w;
 }
 
-// vectors: of the piece, at the lane's place in them.
+DEVICE void store(float4& place, const float (&sum)[4]) {
+  place = make_float4(sum[0], sum[1], sum[2], sum[3]);
+}
+
+// To and from the piece's vectors, which begin at `vectors` for the lane. Loads those without use,
+// too, so that none waits for another.
 template <int kPadded>
-DEVICE void store_piece(const Piece& piece, const PieceSums<kPadded>& sums, bool more,
-                        float4* vectors) {
+DEVICE void load_piece(PieceSums<kPadded>& sums, const float4* vectors) {
+#pragma unroll
+  for (int block = 0; block < PieceSums<kPadded>::kBlocks; ++block)
+#pragma unroll
+    for (int down = 0; down < 2; ++down)
+      load(sums.values[down][block], vectors[(2 * block + down) * kWarp]);
+}
+
+template <int kPadded>
+DEVICE void store_piece(const Piece& piece, const PieceSums<kPadded>& sums, float4* vectors) {
 #pragma unroll
   for (int block = 0; block < PieceSums<kPadded>::kBlocks; ++block)
 #pragma unroll
     for (int down = 0; down < 2; ++down)
       if (piece.has(block, down, kPadded))
-        store_sum(vectors[(2 * block + down) * kWarp], sums.values[down][block], more);
+        store(vectors[(2 * block + down) * kWarp], sums.values[down][block]);
 }
 
 // 16 inputs times all channels of the output layer's gradient, or after the last of these its bias:
 // pixels [first, last) of the tile, multiples of kRows.
 template <int kPadded, bool kShared>
-DEVICE void add_output(const Kept& kept, int hidden_layers, int block, int first, int last,
+DEVICE void add_output(const Kept<kPadded>& kept, int hidden_layers, int block, int first, int last,
                        float (&sum)[4]) {
   const int lane = this_lane().lane;
   const char* error = kept.errors() + 2 * (lane % 16) * kOut;

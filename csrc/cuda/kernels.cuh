@@ -11,7 +11,7 @@ namespace tcnn_codec {
 namespace cuda {
 
 #define KERNEL __global__ void __launch_bounds__(kMostWarps* kWarp, 1)
-// Bytes of shared memory in front of what a phase wants: one float per warp.
+// Bytes of shared memory in front of what a phase wants: one float per warp, and fit_kernel's step.
 constexpr int kSharedFront = 16 * kMostWarps;
 
 // What every kernel is told.
@@ -37,6 +37,7 @@ DEVICE const Network& this_network(const Launch& launch) {
 }
 
 DEVICE float* sums_of_warps() { return reinterpret_cast<float*>(shared_memory()); }
+DEVICE int& shared_step() { return reinterpret_cast<int*>(shared_memory())[kMostWarps]; }
 DEVICE char* phase_memory() { return shared_memory() + kSharedFront; }
 
 template <int kPadded, int kTiles, bool kShared>
@@ -86,20 +87,24 @@ KERNEL optimise_kernel(const __grid_constant__ Launch launch) {
   optimise_phase(launch, this_network(launch), *launch.step);
 }
 
-// All steps in one launch; every block must be on the device at once.
+// All steps in one launch; every block must be on the device at once. The step is in shared memory,
+// since training wants all registers.
 template <int kPadded, int kTiles>
 KERNEL fit_kernel(const __grid_constant__ Launch launch) {
   const auto blocks = unsigned(launch.group);
-  for (int step = 0; step < launch.steps; ++step) {
+  if (threadIdx.x == 0) shared_step() = 0;
+  for (bool more = launch.steps > 0; more;) {
     pack(launch.shape, this_network(launch), this_group(launch),
          reinterpret_cast<float*>(phase_memory()));
     group_barrier(this_network(launch).barrier, blocks);
-    train_phase<kPadded, kTiles, true>(launch, this_network(launch), step);
+    train_phase<kPadded, kTiles, true>(launch, this_network(launch), shared_step());
     group_barrier(this_network(launch).barrier, blocks);
-    reduce_phase(launch, this_network(launch), step);
+    reduce_phase(launch, this_network(launch), shared_step());
     group_barrier(this_network(launch).barrier, blocks);
-    optimise_phase(launch, this_network(launch), step);
+    optimise_phase(launch, this_network(launch), shared_step());
+    more = shared_step() + 1 < launch.steps;
     group_barrier(this_network(launch).barrier, blocks);
+    if (threadIdx.x == 0) ++shared_step();  // nobody reads it before the next barrier
   }
 }
 

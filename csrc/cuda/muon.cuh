@@ -18,7 +18,7 @@ struct MuonShape {
     const int rows = shape.rows(layer), columns = shape.columns(layer);
     tall = round_up(rows > columns ? rows : columns, kRows);
     narrow = round_up(rows > columns ? columns : rows, kRows);
-    stride = narrow + 8;  // an odd number of 16 bytes, as Shape::stride()
+    stride = row_stride(narrow);
   }
   // Of the matrix, twice, and of two square ones; the sums of shrink() fit in as well.
   DEVICE_HOST int64_t bytes() const { return int64_t(4) * stride * (tall + narrow); }
@@ -132,34 +132,15 @@ DEVICE void times_symmetric(const Matrix& x, int rows, int narrow, float a, floa
   block_barrier();
 }
 
-// use(i, fetch(i)) for a thread's share of i < size; several are fetched before any is used, so
-// that they wait for memory together.
-template <class Fetch, class Use>
-DEVICE void for_each(int size, const Fetch& fetch, const Use& use) {
-  constexpr int kAtOnce = 8;
-  for (int first = int(threadIdx.x); first < size; first += kAtOnce * block_threads()) {
-    float values[kAtOnce];
-#pragma unroll
-    for (int j = 0; j < kAtOnce; ++j) {
-      const int i = first + j * block_threads();
-      values[j] = i < size ? fetch(i) : 0;
-    }
-#pragma unroll
-    for (int j = 0; j < kAtOnce; ++j)
-      if (first + j * block_threads() < size) use(first + j * block_threads(), values[j]);
-  }
-}
-
 // The rate term of csrc/cpu/optimiser.h on a weight matrix. sums: kMostWarps + 1 floats per column.
 DEVICE void shrink(float* weights, int rows, int columns, float rate, float floor, float* sums,
                    float* sums_of_warps) {
   const Lane self = this_lane();
   float* sums_of_rows = sums + (self.warp + 1) * columns;
   for (int c = self.lane; c < columns; c += kWarp) {
-    float sum = 0;
-#pragma unroll 8
-    for (int r = self.warp; r < rows; r += block_warps()) sum += fabsf(weights[r * columns + c]);
-    sums_of_rows[c] = sum;
+    sums_of_rows[c] = sum_of<float>(
+        self.warp, rows, block_warps(), [&](int r) { return fabsf(weights[r * columns + c]); },
+        [](float& sum, float value) { sum += value; });
   }
   block_barrier();
   float mine = 0;

@@ -20,6 +20,12 @@ DEVICE_HOST int round_up(int value, int multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
+// Strides of rows in shared memory, in float16: an odd number of 16 bytes, so that the eight rows
+// of a matrix lie in different banks.
+DEVICE_HOST constexpr int row_stride(int columns) { return columns + 8; }
+// Hidden weights of one layer in float16, as matrix products take them, in words of 16 bytes.
+DEVICE_HOST constexpr int operand_words(int padded) { return padded * padded / 8; }
+
 // A SIREN, see csrc/siren.h, and how the kernels pad it.
 struct Shape {
   int axes, features, hidden_layers, width, out_channels;
@@ -44,18 +50,12 @@ struct Shape {
   // least.
   DEVICE_HOST int axis_features() const { return round_up(features + 1, 8); }
   DEVICE_HOST int encoded() const { return round_up(axes * axis_features(), kColumns); }
-  // Strides of rows in shared memory, in float16: an odd number of 16 bytes, so that the eight rows
-  // of a matrix lie in different banks.
-  DEVICE_HOST int encoded_stride() const { return encoded() + 8; }
-  DEVICE_HOST int stride() const { return padded + 8; }
+  DEVICE_HOST int encoded_stride() const { return row_stride(encoded()); }
   // Bytes that training keeps of one pixel: sines and cosines of every layer, encoded coordinates,
   // the error of the output.
   DEVICE_HOST int pixel_bytes() const {
-    return 2 * (2 * (hidden_layers + 1) * stride() + encoded_stride() + kOut);
+    return 2 * (2 * (hidden_layers + 1) * row_stride(padded) + encoded_stride() + kOut);
   }
-
-  // Hidden weights in float16, as matrix products take them, in words of 16 bytes: of one layer.
-  DEVICE_HOST int operand_words() const { return padded * padded / 8; }
 };
 
 // What one step does, read by the kernels.
@@ -100,7 +100,7 @@ struct Network {
   Global<uint8_t> pixels8;
   // Workspace.
   Global<float> table[3];            // [size, padded], phases
-  Global<uint4> forward;             // [hidden_layers, operand_words()]
+  Global<uint4> forward;             // [hidden_layers, operand_words]
   Global<uint4> backward;            // likewise
   Global<float> bias;                // [hidden_layers, padded], phases
   Global<uint2> output_forward;      // [padded / 16, 32]
@@ -128,6 +128,41 @@ DEVICE int block_warps() { return int(blockDim.x) / kWarp; }
 DEVICE Lane this_lane() {
   const int lane = int(threadIdx.x) % kWarp;
   return {int(threadIdx.x) / kWarp, lane, lane / 4, lane % 4};
+}
+
+// Loads that are under way at once where a loop does not know how many it needs: left alone, the
+// compiler makes each wait for the one before.
+constexpr int kAtOnce = 8;
+
+// use(i, fetch(i)) for a thread's share of i < size.
+template <class Fetch, class Use>
+DEVICE void for_each(int size, const Fetch& fetch, const Use& use) {
+  for (int first = int(threadIdx.x); first < size; first += kAtOnce * block_threads()) {
+    float values[kAtOnce];
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) {
+      const int i = first + j * block_threads();
+      values[j] = i < size ? fetch(i) : 0;
+    }
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j)
+      if (first + j * block_threads() < size) use(first + j * block_threads(), values[j]);
+  }
+}
+
+// Sum of fetch(i) for i = first, first + step and so on below size; in this order.
+template <class T, class Fetch, class Add>
+DEVICE T sum_of(int first, int size, int step, const Fetch& fetch, const Add& add) {
+  T sum = {};
+  for (; first < size; first += kAtOnce * step) {
+    T values[kAtOnce] = {};
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j)
+      if (first + j * step < size) values[j] = fetch(first + j * step);
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) add(sum, values[j]);
+  }
+  return sum;
 }
 
 }  // namespace cuda

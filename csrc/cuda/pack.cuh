@@ -21,24 +21,27 @@ DEVICE_HOST int pack_floats(const Shape& shape) { return shape.features * (shape
 DEVICE void pack_tables(const Shape& shape, const Network& network, const Group& group,
                         float* weights) {
   const int width = shape.width, features = shape.features, padded = shape.padded;
-  const int stride = padded + 1;
+  const int stride = padded + 1, inputs = shape.inputs(), first = group.index * block_threads();
+  const float w0 = shape.w0, *params = network.params;
   for (int axis = 0; axis < shape.axes; ++axis) {
-    block_barrier();  // the axis before is done with `weights`
-    for (int i = int(threadIdx.x); i < features * padded; i += block_threads()) {
-      const int row = i / features, feature = i % features;
-      const int at = row * shape.inputs() + axis * features + feature;
-      weights[feature * stride + row] = row < width ? shape.w0 * network.params[at] : 0;
-    }
-    block_barrier();
     const int items = network.size[axis] * padded;
-    for (int i = group.index * block_threads() + int(threadIdx.x); i < items;
-         i += group.size * block_threads()) {
+    if (first >= items) continue;
+    block_barrier();  // the axis before is done with `weights`
+    const float* of_axis = params + axis * features;
+    for_each(
+        features * padded,
+        [&](int i) {
+          const int row = i / features;
+          return row < width ? w0 * of_axis[row * inputs + i % features] : 0;
+        },
+        [&](int i, float value) { weights[i % features * stride + i / features] = value; });
+    block_barrier();
+    for (int i = first + int(threadIdx.x); i < items; i += group.size * block_threads()) {
       const int row = i / padded, column = i % padded;
       const float* encoding = network.encoding[axis] + int64_t(row) * features;
       float sum = 0;
       for (int f = 0; f < features; ++f) sum += encoding[f] * weights[f * stride + column];
-      if (axis == 0 && column < width)
-        sum += bias_phase(shape, network.params[shape.bias(0) + column]);
+      if (axis == 0 && column < width) sum += bias_phase(shape, params[shape.bias(0) + column]);
       network.table[axis][i] = sum;
     }
   }
@@ -58,7 +61,7 @@ struct OperandWord {
 // Hidden layers: w0 W, forward with k over its columns, backward over its rows.
 DEVICE void pack_operands(const Shape& shape, const Network& network, int first, int step) {
   const int width = shape.width, padded = shape.padded;
-  const int words = 4 * shape.operand_words();
+  const int words = 4 * operand_words(padded);
   uint32_t* forward = reinterpret_cast<uint32_t*>(network.forward.pointer);
   uint32_t* backward = reinterpret_cast<uint32_t*>(network.backward.pointer);
   for (int i = first; i < shape.hidden_layers * words; i += step) {

@@ -14,6 +14,7 @@
 #include "emulator.h"
 
 DEVICE_HOST void assume_global(const void*) {}
+DEVICE int opaque(int value) { return value; }
 
 DEVICE uint64_t multiply_high(uint64_t a, uint64_t b) {
   return uint64_t((static_cast<unsigned __int128>(a) * b) >> 64);
@@ -31,6 +32,13 @@ DEVICE_HOST void assume_global([[maybe_unused]] const void* pointer) {
 #endif
 }
 
+// The same value, of which the compiler knows nothing: what depends on it is worked out anew in
+// every round of a loop instead of being held in registers through all of them.
+DEVICE int opaque(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
 // This block's dynamic shared memory.
 DEVICE char* shared_memory() {
   extern __shared__ __align__(16) char memory[];
@@ -44,18 +52,20 @@ DEVICE void block_barrier() { __syncthreads(); }
 
 // A barrier for `blocks` blocks that share `state`, which is zero before its first use. Every block
 // must be on the device at once. What any of their threads wrote before is visible to all behind.
+// Who waits reads relaxed: an acquire in every round would empty the cache that others still use.
 DEVICE void group_barrier(unsigned* state, unsigned blocks) {
   __syncthreads();
   if (threadIdx.x == 0) {
     // The topmost bit turns over when the last block is there: it alone adds up to half the range.
     const unsigned half = 0x80000000u;
     const unsigned add = blockIdx.x % blocks == 0 ? half - (blocks - 1) : 1;
-    __threadfence();
+    asm volatile("fence.acq_rel.gpu;" ::: "memory");
     const unsigned before = atomicAdd(state, add);
     unsigned now;
     do {
-      asm volatile("ld.acquire.gpu.u32 %0, [%1];" : "=r"(now) : "l"(state) : "memory");
+      asm volatile("ld.relaxed.gpu.u32 %0, [%1];" : "=r"(now) : "l"(state) : "memory");
     } while (((now ^ before) & half) == 0);
+    asm volatile("fence.acq_rel.gpu;" ::: "memory");
   }
   __syncthreads();
 }

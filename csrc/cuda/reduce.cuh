@@ -61,10 +61,9 @@ DEVICE_CALL inline void reduce(const Shape& shape, const Network& network,
     // Errors are not parted.
     const int hop = vector == Partial::error(shape) ? 1 << division.part_bits : 1;
     const float4* values = network.partial + vector * kWarp + self.lane;
-    float4 sum = make_float4(0, 0, 0, 0);
-#pragma unroll 4
-    for (int from = self.warp * hop; from < division.partials(); from += block_warps() * hop)
-      add(sum, values[int64_t(from) * vectors * kWarp]);
+    float4 sum = sum_of<float4>(
+        self.warp * hop, division.partials(), block_warps() * hop,
+        [&](int from) { return values[int64_t(from) * vectors * kWarp]; }, add);
     block_barrier();  // the sums before are read
     shared[threadIdx.x] = sum;
     block_barrier();

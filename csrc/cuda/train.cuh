@@ -9,6 +9,27 @@
 namespace tcnn_codec {
 namespace cuda {
 
+// Sums over the lanes of a warp, and of a block, in a fixed order. shared: one float per warp;
+// between two calls of block_sum there must be a barrier.
+DEVICE float warp_sum(float value) {
+  for (int mask = kWarp / 2; mask; mask /= 2) value += shuffle_xor(value, mask);
+  return value;
+}
+
+DEVICE float sum_of_warps(const float* shared) {
+  float sum = 0;
+  for (int warp = 0; warp < block_warps(); ++warp) sum += shared[warp];
+  return sum;
+}
+
+DEVICE float block_sum(float value, float* shared) {
+  const Lane self = this_lane();
+  value = warp_sum(value);
+  if (self.lane == 0) shared[self.warp] = value;
+  block_barrier();
+  return sum_of_warps(shared);
+}
+
 // The pixels of a warp in a batch.
 struct Pixels {
   const Network& network;
@@ -60,9 +81,9 @@ DEVICE void targets_of(const Shape& shape, const Network& network, uint32_t pixe
 }
 
 // Rows of encoded coordinates of a warp's pixels, first of them `first`.
-template <int kTiles>
-DEVICE void keep_encoded(const Shape& shape, const Network& network, const Kept& kept, int first,
-                         const Places<kTiles>& places) {
+template <int kPadded, int kTiles>
+DEVICE void keep_encoded(const Shape& shape, const Network& network, const Kept<kPadded>& kept,
+                         int first, const Places<kTiles>& places) {
   constexpr int kPixels = Places<kTiles>::kPixels, kLanesOfRow = kWarp / kPixels;
   const int words = shape.axis_features() / 8, all = shape.encoded() / 8;
   const int mine = this_lane().lane / kPixels;
@@ -81,12 +102,14 @@ DEVICE void keep_encoded(const Shape& shape, const Network& network, const Kept&
     row[word] = make_uint4(0, 0, 0, 0);
 }
 
-// The output's error times kLossScale, as a left operand; adds to the lane's squared error.
-template <int kTiles>
+// The output's error times kLossScale, as a left operand; adds to the warp's squared error, which
+// is in shared memory to spare a register.
+template <int kPadded, int kTiles>
 DEVICE void errors_of(const Shape& shape, const Pixels& pixels, const Block<kTiles>& values,
-                      const Block<kTiles>& targets, const Kept& kept, int first,
+                      const Block<kTiles>& targets, const Kept<kPadded>& kept, int first,
                       uint32_t (&errors)[kTiles][2], float& squared_error) {
   const Lane self = this_lane();
+  float squares = 0;
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile)
 #pragma unroll
@@ -97,18 +120,20 @@ DEVICE void errors_of(const Shape& shape, const Pixels& pixels, const Block<kTil
       for (int j = 0; j < 2; ++j) {
         const bool inside = pixels.has(row) && 2 * self.member + j < shape.out_channels;
         error[j] = inside ? values[tile][2 * half + j] - targets[tile][2 * half + j] : 0;
-        squared_error += error[j] * error[j];
+        squares += error[j] * error[j];
       }
       const uint32_t pair = pack_half2(kLossScale * error[0], kLossScale * error[1]);
       errors[tile][half] = pair;
-      Keep::at(kept.errors(), kOut, first + row, 2 * self.member) = pair;
+      pair_at(kept.errors(), kOut, first + row, 2 * self.member) = pair;
     }
+  squares = warp_sum(squares);
+  if (self.lane == 0) squared_error += squares;
 }
 
 // A block of a layer's deltas: slopes of the loss by its sines times the cosines kept, in whose
 // place they go.
 template <int kPadded, int kTiles>
-DEVICE void deltas_of(int block, const Block<kTiles>& slopes, char* memory, int stride, int first,
+DEVICE void deltas_of(int block, const Block<kTiles>& slopes, char* memory, int first,
                       Pairs<kPadded, kTiles>& deltas) {
   const Lane self = this_lane();
 #pragma unroll
@@ -116,7 +141,7 @@ DEVICE void deltas_of(int block, const Block<kTiles>& slopes, char* memory, int 
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int pixel = first + kRows * tile + 8 * half + self.group;
-      uint32_t& place = Keep::at(memory, stride, pixel, 8 * block + 2 * self.member);
+      uint32_t& place = pair_at(memory, row_stride(kPadded), pixel, 8 * block + 2 * self.member);
       const float2 cosine = unpack_half2(place);
       const float* slope = slopes[tile] + 2 * half;
       place = deltas.values[tile][block][half] =
@@ -126,8 +151,8 @@ DEVICE void deltas_of(int block, const Block<kTiles>& slopes, char* memory, int 
 
 // Forward and backward of one warp's pixels; everything the weight gradients need goes to `kept`.
 template <int kPadded, int kTiles>
-DEVICE void warp_pixels(const Shape& shape, const Network& network, const Kept& kept, int first,
-                        const Pixels& pixels, float& squared_error) {
+DEVICE void warp_pixels(const Shape& shape, const Network& network, const Kept<kPadded>& kept,
+                        int first, const Pixels& pixels, float& squared_error) {
   using Values = Block<kTiles>;
   const Lane self = this_lane();
   const int hidden = shape.hidden_layers;
@@ -139,18 +164,20 @@ DEVICE void warp_pixels(const Shape& shape, const Network& network, const Kept& 
     const uint32_t pixel = pixels.at(Places<kTiles>::row());
     const Places<kTiles> places(network, pixel);
     if (kEarlyTargets) targets_of<kTiles>(shape, network, pixel, targets);
-    keep_encoded(shape, network, kept, first, places);
-    const Keep keep{kept.sines(0), kept.deltas(0), kept.stride};
+    keep_encoded<kPadded, kTiles>(shape, network, kept, first, places);
+    const Keep keep{kept.sines(0), kept.deltas(0)};
     input_phases<kPadded>(shape, network, places, [&](int block, const Values& phases) {
-      activate<true>(block, phases, nullptr, keep, first, pairs);
+      activate<true>(block, phases, keep, first, pairs);
     });
   }
   for (int layer = 1; layer <= hidden; ++layer) {
-    const Keep keep{kept.sines(layer), kept.deltas(layer), kept.stride};
+    const Keep keep{kept.sines(layer), kept.deltas(layer)};
     const float* bias = network.bias + (layer - 1) * kPadded;
-    multiply(pairs, network.forward + (layer - 1) * shape.operand_words(),
-             [&](int block, const Values& phases) {
-               activate<true>(block, phases, bias, keep, first, next);
+    multiply(pairs, network.forward + (layer - 1) * operand_words(kPadded),
+             [&](int block, const Values& sums) {
+               Values phases;
+               add_bias<kTiles>(block, sums, bias, phases);
+               activate<true>(block, phases, keep, first, next);
              });
     pairs = next;
   }
@@ -158,7 +185,7 @@ DEVICE void warp_pixels(const Shape& shape, const Network& network, const Kept& 
   uint32_t errors[kTiles][2];
   output(network, pairs, outputs);
   if (!kEarlyTargets) targets_of<kTiles>(shape, network, pixels.at(Places<kTiles>::row()), targets);
-  errors_of<kTiles>(shape, pixels, outputs, targets, kept, first, errors, squared_error);
+  errors_of<kPadded, kTiles>(shape, pixels, outputs, targets, kept, first, errors, squared_error);
 #pragma unroll
   for (int block = 0; block < kPadded / 8; ++block) {
     const uint32_t b = network.output_backward[block * kWarp + self.lane];
@@ -166,27 +193,15 @@ DEVICE void warp_pixels(const Shape& shape, const Network& network, const Kept& 
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile)
       mma_1688(slopes[tile], errors[tile][0], errors[tile][1], b);
-    deltas_of(block, slopes, kept.deltas(hidden), kept.stride, first, pairs);
+    deltas_of(block, slopes, kept.deltas(hidden), first, pairs);
   }
   for (int layer = hidden; layer > 0; --layer) {
-    multiply(pairs, network.backward + (layer - 1) * shape.operand_words(),
+    multiply(pairs, network.backward + (layer - 1) * operand_words(kPadded),
              [&](int block, const Values& slopes) {
-               deltas_of(block, slopes, kept.deltas(layer - 1), kept.stride, first, next);
+               deltas_of(block, slopes, kept.deltas(layer - 1), first, next);
              });
     pairs = next;
   }
-}
-
-// Sum over a block's lanes, in a fixed order; shared holds one float per warp. Between two calls
-// there must be a barrier.
-DEVICE float block_sum(float value, float* shared) {
-  const Lane self = this_lane();
-  for (int mask = kWarp / 2; mask; mask /= 2) value += shuffle_xor(value, mask);
-  if (self.lane == 0) shared[self.warp] = value;
-  block_barrier();
-  float sum = 0;
-  for (int warp = 0; warp < block_warps(); ++warp) sum += shared[warp];
-  return sum;
 }
 
 // How blocks share out a batch; the same for every block of a launch.
@@ -261,47 +276,50 @@ DEVICE void train(const Shape& shape, const Network& network, const Step& step,
   const Lane self = this_lane();
   const int warps = block_warps();
   if (group.index >= division.blocks) return;
-  const Kept kept(shape, memory, division.tile);
+  const Kept<kPadded> kept(shape, memory, division.tile);
   const auto vectors = [&](int at) {
     return partial_gradient(shape, network, division, group) + at * kWarp + self.lane;
   };
   // The sums of a warp's first piece stay in registers from tile to tile, where there are so many.
   constexpr bool kHolds = kShared && kPadded <= 64;
-  float squared_error = 0;
+  float& squared_error = sums_of_warps[self.warp];
+  if (self.lane == 0) squared_error = 0;
   PieceSums<kPadded> held;
   const Unit mine(shape, division, self.warp);
   for (int tile = group.index; tile < division.tiles; tile += group.size) {
     const bool first_tile = tile == group.index, last_tile = tile + group.size >= division.tiles;
-    const int first_pixel = self.warp * kRows * kTiles;
+    const int warp = kPadded > 64 ? opaque(self.warp) : self.warp;  // registers are short
+    const int first_pixel = warp * kRows * kTiles;
     const Pixels pixels{network, step, division.count,
-                        uint32_t(tile * division.tile + first_pixel)};
+                        uint32_t(tile) * uint32_t(division.tile) + uint32_t(first_pixel)};
     if (self.warp < division.warps)
       warp_pixels<kPadded, kTiles>(shape, network, kept, first_pixel, pixels, squared_error);
     block_barrier();
     if (kHolds && self.warp < division.units) {
       if (first_tile) held = PieceSums<kPadded>{};
       add_piece<kPadded, kShared>(kept, mine.piece, mine.first, mine.last, held);
-      if (last_tile) store_piece<kPadded>(mine.piece, held, false, vectors(mine.at));
+      if (last_tile) store_piece(mine.piece, held, vectors(mine.at));
     }
     // Deep or wide networks have more pieces than there are warps.
-    for (int i = self.warp + (kHolds ? warps : 0); i < division.units; i += warps) {
+    for (int i = warp + (kHolds ? warps : 0); i < division.units; i += warps) {
       const Unit unit(shape, division, i);
       PieceSums<kPadded> sums = {};
+      if (!first_tile) load_piece(sums, vectors(unit.at));
       add_piece<kPadded, kShared>(kept, unit.piece, unit.first, unit.last, sums);
-      store_piece<kPadded>(unit.piece, sums, !first_tile, vectors(unit.at));
+      store_piece(unit.piece, sums, vectors(unit.at));
     }
-    for (int i = self.warp; i < (kPadded / kRows + 1) << division.part_bits; i += warps) {
+    for (int i = warp; i < (kPadded / kRows + 1) << division.part_bits; i += warps) {
       const int block = i >> division.part_bits, part = division.part_of(i);
+      float4& place = *vectors(division.place(shape, part, Partial::output(shape) + block));
       float sum[4] = {};
+      if (!first_tile) load(sum, place);
       add_output<kPadded, kShared>(kept, shape.hidden_layers, block, division.first(part),
                                    division.last(part), sum);
-      store_sum(*vectors(division.place(shape, part, Partial::output(shape) + block)), sum,
-                !first_tile);
+      store(place, sum);
     }
     block_barrier();
   }
-  squared_error = block_sum(squared_error, sums_of_warps);
-  if (threadIdx.x == 0) vectors(Partial::error(shape))->x = squared_error;
+  if (threadIdx.x == 0) vectors(Partial::error(shape))->x = sum_of_warps(sums_of_warps);
 }
 
 }  // namespace cuda

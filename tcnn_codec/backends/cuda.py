@@ -82,8 +82,9 @@ class CudaBackend:
         count = self._native.device_count()
         if not 0 <= device < count:
             raise BackendUnavailable(
-                f"CUDA device is {device}; this process can use {count} of them, numbered from 0; "
-                "check the driver with nvidia-smi, or choose --backend cpu"
+                f"CUDA device is {device}; this process can use {count} of them, numbered from 0"
+                f"{_why_none(self._native)}; check the driver with nvidia-smi, or choose "
+                "--backend cpu"
             )
         self._device = device
         self._torch_device = torch.device("cuda", device) if native is None else torch.device("cpu")
@@ -208,11 +209,11 @@ class CudaBackend:
     # ---- arrays on the device ----------------------------------------------------------------
 
     def _put(self, array: Any) -> torch.Tensor:
-        with _memory(f"{np.size(array)} values of {array.dtype}"):
+        with gpu_memory(f"{np.size(array)} values of {array.dtype}"):
             return torch.tensor(array, device=self._torch_device)
 
     def _empty(self, shape: int | tuple[int, ...], dtype: torch.dtype = torch.float32) -> Any:
-        with _memory(f"{np.prod(shape)} values of {dtype}"):
+        with gpu_memory(f"{np.prod(shape)} values of {dtype}"):
             return torch.empty(shape, dtype=dtype, device=self._torch_device)
 
     def _send(self, target: Target, order: U32 | None, grid: Grid) -> _Chunk:
@@ -272,7 +273,7 @@ class CudaBackend:
 
 
 @contextmanager
-def _memory(wanted: str) -> Iterator[None]:
+def gpu_memory(wanted: str) -> Iterator[None]:
     """What does not fit into the GPU's memory becomes a CodecError."""
     try:
         yield
@@ -297,6 +298,15 @@ def _installed() -> Any:
             "rebuild it with `TCNN_CODEC_CUDA=ON pip install -e .`, or choose --backend cpu"
         ) from error
     return _cuda
+
+
+def _why_none(native: Any) -> str:
+    """What the driver says of the first device, in brackets; nothing where it is there."""
+    try:
+        native.DeviceInfo(0)
+    except native.DeviceError as error:
+        return f" ({error})"
+    return ""
 
 
 def _with_one(encoding: F32) -> Any:

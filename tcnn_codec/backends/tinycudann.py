@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from tcnn_codec.backends.base import F64, U8, U32, Batches, Target, encode_axes, fit_steps
+from tcnn_codec.backends.cuda import gpu_memory
 from tcnn_codec.backends.reference import ReferenceBackend
 from tcnn_codec.errors import BackendUnavailable, CodecError
 from tcnn_codec.optimiser import OptimiserState
@@ -23,11 +24,12 @@ from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
 
 #: Widths and numbers of inputs and outputs are padded to a multiple of this.
 PAD = 16
-#: Pixels that go through the network at once.
-PIECE = 1 << 16
-#: A piece's mean squared error is scaled by this while it is differentiated. Of 2^16 pixels with
-#: three channels, errors of one level of 255 give deltas near 2^-14, where float16 begins to lose
-#: digits; weight gradients overflow where those of the mean reach 64.
+#: Pixels that go through the network at once: a batch of the encoder.
+PIECE = 1 << 13
+#: A piece's mean squared error is scaled by this while it is differentiated. With errors of one
+#: level of 255 a piece's deltas are then near 2^-11 in the output and 2^-17 in hidden layers: the
+#: gradient errs by 0.006, where large errors give 0.003; unscaled it would be noise. Weight
+#: gradients overflow where those of the mean reach 64.
 LOSS_SCALE = 1024.0
 #: Relative error of the gradient that `_check_gradient` allows. Values kept in float16 make 0.002
 #: there, a derivative of sine taken at the sine 0.9 and more.
@@ -284,12 +286,8 @@ def _padded(count: int) -> int:
 def _refusals() -> Iterator[None]:
     """What tinycudann refuses becomes a CodecError."""
     try:
-        yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise CodecError(
-            f"the GPU has not enough free memory for {PIECE} pixels at once; tinycudann keeps "
-            "their activations; free some, lower --width, or choose --backend cuda or cpu"
-        ) from error
+        with gpu_memory(f"the activations of {PIECE} pixels"):
+            yield
     except RuntimeError as error:
         reason = (str(error) or repr(error)).splitlines()[0]
         raise CodecError(
@@ -307,4 +305,9 @@ def _installed() -> Any:
             f"tinycudann cannot be imported ({reason}); it must be installed for this GPU "
             "(github.com/NVlabs/tiny-cuda-nn); install it, or choose --backend cuda or cpu"
         ) from None
+    if not torch.cuda.is_available():
+        raise BackendUnavailable(
+            f"torch {torch.__version__} can use no GPU here; tinycudann runs on nothing else; "
+            "install a torch for this GPU, or choose --backend cpu"
+        )
     return tinycudann
