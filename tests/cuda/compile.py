@@ -3,7 +3,7 @@
 python tests/cuda/compile.py [--architectures 90 …] [--jobs N] [--table]
 
 Needs no GPU. Fails where nvcc fails or a kernel spills registers. --table prints Markdown for
-docs/kernels.md.
+docs/cuda.md.
 """
 
 from __future__ import annotations
