@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tcnn_codec.backends.base import Backend
 from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
 
 
@@ -73,3 +74,25 @@ def relative(found: NDArray[np.floating], exact: NDArray[np.floating]) -> float:
 
 def rms(errors: Sequence[float] | NDArray[np.float64]) -> float:
     return float(np.sqrt(np.mean(np.square(errors))))
+
+
+def check_render(backend: Backend, case: Case) -> None:
+    """render is evaluate's output, rounded."""
+    params = case.params(2)
+    levels = (backend.evaluate(case.spec, params, case.grid).astype(np.float64) + 1) * 127.5
+    rendered = backend.render(case.spec, params, case.grid)
+    grid = case.grid
+    assert rendered.shape == (grid.frames, grid.height, grid.width, case.spec.out_channels)
+    assert np.abs(np.clip(levels, 0, 255).reshape(rendered.shape) - rendered).max() <= 0.5 + 1e-4
+
+
+def check_float_targets(backend: Backend, tolerance: float) -> None:
+    """Float targets are taken as they are. tolerance: relative, of the gradient's roundings."""
+    case = CASES[0]
+    target = case.target(0)
+    as_float = (target * np.float32(2 / 255) - 1).astype(np.float32)
+    call = case.spec, case.params(0), case.grid
+    loss, gradient = backend.loss_and_grad(*call, target)
+    other, other_gradient = backend.loss_and_grad(*call, as_float)
+    assert abs(other / loss - 1) < 1e-6
+    assert relative(other_gradient, gradient.astype(np.float64)) < tolerance

@@ -17,7 +17,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from cases import CASES, Case, relative, rms
+from cases import CASES, Case, check_float_targets, check_render, relative, rms
 from numpy.typing import NDArray
 
 from tcnn_codec import _cpu, backends
@@ -276,16 +276,7 @@ def assert_guarded(guarded: NDArray, view: NDArray) -> None:
 
 @by_name
 def test_render_is_the_rounded_output(native: CpuBackend, case: Case) -> None:
-    params = case.params(2)
-    levels = (native.evaluate(case.spec, params, case.grid).astype(np.float64) + 1) * 127.5
-    rendered = native.render(case.spec, params, case.grid)
-    assert rendered.shape == (
-        case.grid.frames,
-        case.grid.height,
-        case.grid.width,
-        case.spec.out_channels,
-    )
-    assert np.abs(np.clip(levels, 0, 255).reshape(rendered.shape) - rendered).max() <= 0.5 + 1e-4
+    check_render(native, case)
 
 
 def test_render_agrees_across_backends_within_one_level(native: CpuBackend) -> None:
@@ -303,14 +294,7 @@ def test_render_clips(native: CpuBackend) -> None:
 
 
 def test_float_targets_are_taken_as_they_are(trainer: CpuBackend) -> None:
-    case = CASES[0]
-    target = case.target(0)
-    as_float = (target * np.float32(2 / 255) - 1).astype(np.float32)
-    arguments = case.spec, case.params(0), case.grid
-    loss, grad = trainer.loss_and_grad(*arguments, target)
-    float_loss, float_grad = trainer.loss_and_grad(*arguments, as_float)
-    assert float_loss == pytest.approx(loss, rel=1e-6)
-    assert relative(float_grad, grad.astype(np.float64)) < 1e-6
+    check_float_targets(trainer, 1e-6)
 
 
 def test_all_pixels_and_their_indices_are_one_batch(trainer: CpuBackend) -> None:

@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from cases import CASES, Case, relative, rms
+from cases import CASES, Case, check_float_targets, check_render, relative, rms
 from conftest import REQUIRE_VARIABLE
 from numpy.typing import NDArray
 from rounding_oracle import Answer, Rounding, compute
@@ -271,26 +271,11 @@ def test_networks_side_by_side_are_networks_alone(cuda_emulated: ModuleType) -> 
 
 @by_name
 def test_render_is_the_rounded_output(cuda: CudaBackend, case: Case) -> None:
-    params = case.params(2)
-    levels = (cuda.evaluate(case.spec, params, case.grid).astype(np.float64) + 1) * 127.5
-    rendered = cuda.render(case.spec, params, case.grid)
-    assert rendered.shape == (
-        case.grid.frames,
-        case.grid.height,
-        case.grid.width,
-        case.spec.out_channels,
-    )
-    assert np.abs(np.clip(levels, 0, 255).reshape(rendered.shape) - rendered).max() <= 0.5 + 1e-4
+    check_render(cuda, case)
 
 
 def test_float_targets_are_taken_as_they_are(cuda: CudaBackend) -> None:
-    case = CASES[0]
-    target = case.target(0)
-    as_float = (target * np.float32(2 / 255) - 1).astype(np.float32)
-    loss, gradient = cuda.loss_and_grad(case.spec, case.params(0), case.grid, target)
-    other, other_gradient = cuda.loss_and_grad(case.spec, case.params(0), case.grid, as_float)
-    assert other == pytest.approx(loss, rel=1e-6)
-    assert relative(other_gradient, gradient) < 1e-4
+    check_float_targets(cuda, 1e-4)
 
 
 def test_native_code_refuses_wrong_arrays(cuda: CudaBackend) -> None:

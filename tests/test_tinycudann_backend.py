@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cases import CASES, Case, relative
+from cases import CASES, Case, check_float_targets, check_render, relative
 from fake_tinycudann import fake
 from PIL import Image
 
@@ -188,23 +188,11 @@ def test_frozen_parameters_stay() -> None:
 
 
 def test_render_is_the_rounded_output() -> None:
-    case = next(case for case in CASES if case.name == "video")
-    backend, params = create(), case.params(2)
-    levels = (backend.evaluate(case.spec, params, case.grid) + 1) * 127.5
-    rendered = backend.render(case.spec, params, case.grid)
-    assert rendered.shape == (7, 17, 24, 3)
-    assert np.abs(np.clip(levels, 0, 255).reshape(rendered.shape) - rendered).max() <= 0.5
+    check_render(create(), next(case for case in CASES if case.name == "video"))
 
 
 def test_float_targets_are_taken_as_they_are() -> None:
-    case = CASES[0]
-    target = case.target(0)
-    as_float = (target * np.float32(2 / 255) - 1).astype(np.float32)
-    call = case.spec, case.params(0), case.grid
-    loss, gradient = create().loss_and_grad(*call, target)
-    other, other_gradient = create().loss_and_grad(*call, as_float)
-    assert other == pytest.approx(loss, rel=1e-6)
-    assert relative(other_gradient, gradient) < 1e-5
+    check_float_targets(create(), 1e-5)
 
 
 def test_float16_passes_the_check_of_its_gradient() -> None:

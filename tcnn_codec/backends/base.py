@@ -107,6 +107,13 @@ def fit_steps(
     return losses
 
 
+def to_pixels(spec: SirenSpec, grid: Grid, output: F32) -> U8:
+    """What Backend.render makes of Backend.evaluate's output."""
+    shape = (grid.frames, grid.height, grid.width, spec.out_channels)
+    pixels: U8 = np.clip(np.rint((output + 1) * 127.5), 0, 255).astype(np.uint8).reshape(shape)
+    return pixels
+
+
 def native_shape(native: Any, spec: SirenSpec) -> Any:
     """spec as the SirenShape of a native module."""
     return native.SirenShape(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from tcnn_codec.backends.base import F64, U8, U32, Batches, Target, fit_steps
+from tcnn_codec.backends.base import F64, U8, U32, Batches, Target, fit_steps, to_pixels
 from tcnn_codec.optimiser import OptimiserState
 from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis
 
@@ -42,10 +42,7 @@ class ReferenceBackend:
         return found
 
     def render(self, spec: SirenSpec, params: F32, grid: Grid) -> U8:
-        levels = np.rint((self.evaluate(spec, params, grid) + 1) * 127.5)
-        shape = (grid.frames, grid.height, grid.width, spec.out_channels)
-        pixels: U8 = np.clip(levels, 0, 255).astype(np.uint8).reshape(shape)
-        return pixels
+        return to_pixels(spec, grid, self.evaluate(spec, params, grid))
 
     def loss_and_grad(
         self, spec: SirenSpec, params: F32, grid: Grid, target: Target, indices: U32 | None = None
