@@ -215,15 +215,17 @@ DEVICE void store(float4& place, const float (&sum)[4]) {
   place = make_float4(sum[0], sum[1], sum[2], sum[3]);
 }
 
-// To and from the piece's vectors, which begin at `vectors` for the lane. Loads those without use,
-// too, so that none waits for another.
+// To and from the piece's vectors, which begin at `vectors` for the lane.
 template <int kPadded>
-DEVICE void load_piece(PieceSums<kPadded>& sums, const float4* vectors) {
+DEVICE void load_piece(const Piece& piece, PieceSums<kPadded>& sums, const float4* vectors) {
 #pragma unroll
   for (int block = 0; block < PieceSums<kPadded>::kBlocks; ++block)
 #pragma unroll
-    for (int down = 0; down < 2; ++down)
-      load(sums.values[down][block], vectors[(2 * block + down) * kWarp]);
+    for (int down = 0; down < 2; ++down) {
+      const bool has = piece.has(block, down, kPadded);
+      const float4 zeros = make_float4(0, 0, 0, 0);
+      load(sums.values[down][block], has ? vectors[(2 * block + down) * kWarp] : zeros);
+    }
 }
 
 template <int kPadded>

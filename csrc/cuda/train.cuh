@@ -304,7 +304,7 @@ DEVICE void train(const Shape& shape, const Network& network, const Step& step,
     for (int i = warp + (kHolds ? warps : 0); i < division.units; i += warps) {
       const Unit unit(shape, division, i);
       PieceSums<kPadded> sums = {};
-      if (!first_tile) load_piece(sums, vectors(unit.at));
+      if (!first_tile) load_piece(unit.piece, sums, vectors(unit.at));
       add_piece<kPadded, kShared>(kept, unit.piece, unit.first, unit.last, sums);
       store_piece(unit.piece, sums, vectors(unit.at));
     }
