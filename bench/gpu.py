@@ -26,15 +26,16 @@ from typing import Any
 import numpy as np
 import torch
 from common import ROOT, Table, begin, parser, write
-from paper import PaperFit
+from paper import PaperFit, full_image
 
 from tcnn_codec.backends.base import U8, Batches
 from tcnn_codec.backends.cuda import Choices, CudaBackend
+from tcnn_codec.backends.tinycudann import cutlass_mlp
 from tcnn_codec.config import EncodeConfig
 from tcnn_codec.encoder import encode_file
 from tcnn_codec.optimiser import OptimiserState
 from tcnn_codec.schedule import BATCH
-from tcnn_codec.siren import Grid, SirenSpec, encode_axis, initialise
+from tcnn_codec.siren import Grid, SirenSpec, initialise
 
 GRID = Grid(width=768, height=512)
 NETWORKS = {f"paper {width}": SirenSpec(width=width) for width in (32, 64, 128)}
@@ -108,24 +109,8 @@ def tinycudann(spec: SirenSpec, target: U8) -> Run:
     """Its network of the same shape less the biases, on encoded coordinates."""
     import tinycudann as tcnn  # type: ignore[import-not-found]
 
-    x, y = (torch.from_numpy(encode_axis(spec, size)) for size in GRID.axis_sizes(2))
-    shape = (GRID.height, GRID.width, spec.features_per_axis)
-    encoded = torch.cat([x[None].expand(shape), y[:, None].expand(shape)], dim=-1)
-    inputs = encoded.reshape(GRID.pixels, -1).contiguous().cuda()
-    wanted = torch.tensor(target).cuda() * (2 / 255) - 1
-    network = tcnn.Network(
-        inputs.shape[1],
-        spec.out_channels,
-        {
-            "otype": "CutlassMLP",
-            "activation": "Sine",
-            "output_activation": "None",
-            "n_neurons": spec.width,
-            "n_hidden_layers": spec.hidden_layers + 1,
-        },
-    )
-    if hasattr(network, "jit_fusion"):
-        network.jit_fusion = False  # it takes the derivative of sine at the wrong place
+    inputs, wanted = full_image(spec, GRID, target, "cuda")
+    network = cutlass_mlp(tcnn, spec, inputs.shape[1], spec.width)
     adam = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True)
 
     def step() -> None:

@@ -40,6 +40,17 @@ class Siren(nn.Module):
         return found
 
 
+def full_image(
+    spec: SirenSpec, grid: Grid, target: NDArray[np.uint8], device: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Encoded coordinates of every pixel, and what the network's outputs should be there."""
+    x, y = (torch.from_numpy(encode_axis(spec, size)) for size in grid.axis_sizes(2))
+    shape = (grid.height, grid.width, spec.features_per_axis)
+    encoded = torch.cat([x[None].expand(shape), y[:, None].expand(shape)], dim=-1)
+    wanted = torch.tensor(target).to(device) * (2 / 255) - 1
+    return encoded.reshape(grid.pixels, -1).contiguous().to(device), wanted
+
+
 class PaperFit:
     """Fits `spec` to uint8 pixels [height * width, channels], one full-image step at a time.
 
@@ -56,11 +67,7 @@ class PaperFit:
         bfloat16: bool = False,
         device: str = "cpu",
     ) -> None:
-        x, y = (torch.from_numpy(encode_axis(spec, size)) for size in grid.axis_sizes(2))
-        shape = (grid.height, grid.width, spec.features_per_axis)
-        encoded = torch.cat([x[None].expand(shape), y[:, None].expand(shape)], dim=-1)
-        self._encoded = encoded.reshape(grid.pixels, -1).contiguous().to(device)
-        self._wanted = torch.tensor(target).to(device) * (2 / 255) - 1
+        self._encoded, self._wanted = full_image(spec, grid, target, device)
         if device == "cuda":  # or every replay of a graph would copy them
             for fixed in (self._encoded, self._wanted):
                 torch._dynamo.mark_static_address(fixed)

@@ -67,6 +67,10 @@ CASES = (
 )
 
 
+def case_of(name: str) -> Case:
+    return next(case for case in CASES if case.name == name)
+
+
 def relative(found: NDArray[np.floating], exact: NDArray[np.floating]) -> float:
     """The error's norm over that of the exact answer."""
     return float(np.linalg.norm(found.astype(np.float64) - exact) / np.linalg.norm(exact))

@@ -17,7 +17,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from cases import CASES, Case, check_float_targets, check_render, relative, rms
+from cases import CASES, Case, case_of, check_float_targets, check_render, relative, rms
 from numpy.typing import NDArray
 
 from tcnn_codec import _cpu, backends
@@ -207,7 +207,7 @@ def test_fused_scaled_steps_equal_single_steps(native: CpuBackend, case: Case) -
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
 @pytest.mark.parametrize("name", ["paper-64-batch", "many-slices", "video", "one-pixel"])
 def test_threads_change_no_bit(trainer: CpuBackend, name: str, threads: int) -> None:
-    case = next(case for case in CASES if case.name == name)
+    case = case_of(name)
     other = CpuBackend(threads=threads, isa=trainer.isa, precision=trainer.precision)
     assert other.threads == threads
     for compute in (compute_output, compute_gradient):

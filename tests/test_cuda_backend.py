@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from cases import CASES, Case, check_float_targets, check_render, relative, rms
+from cases import CASES, Case, case_of, check_float_targets, check_render, relative, rms
 from conftest import REQUIRE_VARIABLE
 from numpy.typing import NDArray
 from rounding_oracle import Answer, Rounding, compute
@@ -77,10 +77,6 @@ def create(native: ModuleType | None, **choices: int) -> CudaBackend:
 @pytest.fixture
 def cuda(native: ModuleType | None) -> CudaBackend:
     return create(native)
-
-
-def case_of(name: str) -> Case:
-    return next(case for case in CASES if case.name == name)
 
 
 def arguments(case: Case, seed: int) -> tuple:

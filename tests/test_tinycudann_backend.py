@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cases import CASES, Case, check_float_targets, check_render, relative
+from cases import CASES, Case, case_of, check_float_targets, check_render, relative
 from fake_tinycudann import fake
 from PIL import Image
 
@@ -144,7 +144,7 @@ def test_a_neuron_of_every_layer_is_one() -> None:
 
 
 def test_pieces_change_roundings_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = next(case for case in CASES if case.name == "paper-64-batch")
+    case = case_of("paper-64-batch")
     call = case.spec, case.params(0), case.grid, case.target(0), case.indices(0)
     output = create().evaluate(*call[:3])
     loss, gradient = create().loss_and_grad(*call)
@@ -168,7 +168,7 @@ def fit(
 
 @pytest.mark.parametrize("name", ["paper-32", "video", "coin-5x30", "thin-3"])
 def test_thirty_steps_stay_within_one_percent_of_float32(name: str) -> None:
-    case = next(case for case in CASES if case.name == name)
+    case = case_of(name)
     losses, _ = fit(create(half=True), case)
     expected, _ = fit(REFERENCE, case)
     assert np.abs(losses / expected - 1).max() <= 0.01
@@ -176,7 +176,7 @@ def test_thirty_steps_stay_within_one_percent_of_float32(name: str) -> None:
 
 
 def test_frozen_parameters_stay() -> None:
-    case = next(case for case in CASES if case.name == "video")
+    case = case_of("video")
     first = case.params(0)
     scales = np.full_like(first, np.abs(first).max() / 31)
     frozen = np.random.default_rng(0).random(first.size) < 0.5
@@ -188,7 +188,7 @@ def test_frozen_parameters_stay() -> None:
 
 
 def test_render_is_the_rounded_output() -> None:
-    check_render(create(), next(case for case in CASES if case.name == "video"))
+    check_render(create(), case_of("video"))
 
 
 def test_float_targets_are_taken_as_they_are() -> None:
@@ -198,9 +198,7 @@ def test_float_targets_are_taken_as_they_are() -> None:
 def test_float16_passes_the_check_of_its_gradient() -> None:
     """With room on both sides: float16 errs by less than a tenth of what is allowed, the fault by
     more than ten times."""
-    spec, grid = SirenSpec(width=15, hidden_layers=2, frequencies=4), Grid(16, 16)
-    target = np.random.default_rng(0).integers(0, 256, (grid.pixels, 3), dtype=np.uint8)
-    call = spec, initialise(spec, 0), grid, target, None
+    call = tinycudann.small_case()
     exact = EXACT.loss_and_grad(*call)[1]
     errors = [
         relative(create(half=True, always_jit=jit)._loss_and_grad(*call)[1], exact)

@@ -139,18 +139,16 @@ DEVICE void add_pixels(const Kept<kPadded>& kept, const Piece& piece, int pairs,
   }
 }
 
-// Hidden layers are alike, so that the compiler may know how many pairs their pieces have. Where
-// registers are short, or it would load for all of them at once from device memory, it had better
-// not.
+// Hidden layers are alike, so that the compiler may know how many pairs their pieces have. From
+// device memory it had better not: it would load for all of them at once, and spill.
 template <int kPadded, bool kShared>
 DEVICE void add_piece(const Kept<kPadded>& kept, const Piece& piece, int first, int last,
                       PieceSums<kPadded>& sums) {
   constexpr int kPairs = kPadded / kColumns, kMost = PieceSums<kPadded>::kPairs;
-  constexpr bool kAlike = kShared;
   const bool hidden = piece.layer > 0;
   const char* inputs = hidden ? kept.sines(piece.layer - 1) : kept.encoded();
   const int stride = hidden ? kept.stride : kept.encoded_stride;
-  if (kAlike && hidden)
+  if (kShared && hidden)
     add_pixels<kPadded, kShared>(kept, piece, kPairs > kMost ? kPairs / 2 : kPairs, true, inputs,
                                  kept.stride, first, last, sums);
   else
@@ -162,6 +160,12 @@ DEVICE void add_piece(const Kept<kPadded>& kept, const Piece& piece, int first, 
 // per lane, kPieceVectors for each piece, then those of the output layer, then the squared error.
 constexpr int kPieceVectors = 2 * kPieceBlocks;
 
+// What a value of a partial gradient is of; parameter -1: padding.
+struct Slot {
+  int parameter = -1, layer = 0;
+  bool bias = false;
+};
+
 struct Partial {
   DEVICE_HOST static int output(const Shape& shape) { return Piece::count(shape) * kPieceVectors; }
   DEVICE_HOST static int error(const Shape& shape) {
@@ -169,36 +173,39 @@ struct Partial {
   }
   DEVICE_HOST static int vectors(const Shape& shape) { return error(shape) + 1; }
 
-  // Whether a vector of a piece has values, and the parameter that value i of a lane is of; -1
-  // where it is padding.
+  // Whether a vector of a piece has values, and what value i of a lane is of.
   DEVICE static bool used(const Shape& shape, int vector) {
     if (vector >= output(shape)) return true;
     const Piece piece = Piece::at(shape, vector / kPieceVectors);
     return piece.has(vector % kPieceVectors / 2, vector % 2, shape.padded);
   }
-  DEVICE static int parameter(const Shape& shape, int vector, int lane, int i) {
+  DEVICE static Slot slot(const Shape& shape, int vector, int lane, int i) {
     const int down = 8 * (i / 2) + lane / 4, across = 2 * (lane % 4) + i % 2;
     const int last = shape.hidden_layers + 1;
     if (vector >= output(shape)) {
       const int input = (vector - output(shape)) * kRows + down;
-      if (across >= shape.out_channels) return -1;
-      if (input < shape.width) return shape.weight(last) + across * shape.width + input;
-      return input == shape.padded ? shape.bias(last) + across : -1;
+      if (across >= shape.out_channels) return {};
+      if (input < shape.width)
+        return {shape.weight(last) + across * shape.width + input, last, false};
+      if (input == shape.padded) return {shape.bias(last) + across, last, true};
+      return {};
     }
     const Piece piece = Piece::at(shape, vector / kPieceVectors);
     const int block = vector % kPieceVectors / 2;
     const int row = piece.first_row + kRows * (vector % 2) + down;
-    if (row >= shape.width) return -1;
-    const int columns = shape.columns(piece.layer), bias = shape.bias(piece.layer) + row;
-    if (piece.layer && block == kBiasBlock) return across == 0 ? bias : -1;
+    if (row >= shape.width) return {};
+    const Slot bias{shape.bias(piece.layer) + row, piece.layer, true};
+    if (piece.layer && block == kBiasBlock) return across == 0 ? bias : Slot{};
     int column = piece.first_pair * kColumns + 8 * block + across;
     if (piece.layer == 0) {
       const int axis = column / shape.axis_features(), feature = column % shape.axis_features();
       if (axis == 0 && feature == shape.features) return bias;
-      if (axis >= shape.axes || feature >= shape.features) return -1;
+      if (axis >= shape.axes || feature >= shape.features) return {};
       column = axis * shape.features + feature;
     }
-    return column < columns ? shape.weight(piece.layer) + row * columns + column : -1;
+    const int columns = shape.columns(piece.layer);
+    if (column >= columns) return {};
+    return {shape.weight(piece.layer) + row * columns + column, piece.layer, false};
   }
 };
 

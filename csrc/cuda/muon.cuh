@@ -55,14 +55,12 @@ struct MuonTile {
 
   // `index` counts along the rows of tiles first.
   DEVICE MuonTile(int index, int narrow) {
-    const int across = (narrow + kMuonColumns - 1) / kMuonColumns;
-    row = index / across * kRows;
-    column = index % across * kMuonColumns;
+    row = index / across(narrow) * kRows;
+    column = index % across(narrow) * kMuonColumns;
     blocks = narrow - column < kMuonColumns ? 2 : 4;
   }
-  DEVICE static int count(int rows, int narrow) {
-    return rows / kRows * ((narrow + kMuonColumns - 1) / kMuonColumns);
-  }
+  DEVICE static int count(int rows, int narrow) { return rows / kRows * across(narrow); }
+  DEVICE static int across(int narrow) { return (narrow + kMuonColumns - 1) / kMuonColumns; }
 
   // to = a from + b sums; from may be `to`.
   DEVICE void store(float a, const Matrix& from, float b, const Matrix& to) const {
@@ -89,7 +87,7 @@ DEVICE void gram_of(const MuonShape& sides, const Matrix& x, const Matrix& gram)
   for (int index = self.warp; index < MuonTile::count(sides.narrow, sides.narrow);
        index += block_warps()) {
     MuonTile tile(index, sides.narrow);
-    // Rows of the sum first, see add_piece.
+    // Rows of the sum first, see add_pixels.
     const char* left = x.at(lane / 16 * 8 + lane % 8, tile.row + lane / 8 % 2 * 8);
     const char* right = x.at(lane % 16, tile.column + lane / 16 * 8);
     for (int k = 0; k < sides.tall; k += kRows) {

@@ -19,23 +19,12 @@ DEVICE void adam_step(const Network& network, const Constants& constants, const 
   network.params[i] -= rate * mean / (sqrtf(variance) * step.adam_correction + constants.epsilon);
 }
 
-// What of a layer parameter i is.
-struct Slot {
-  int layer;
-  bool bias;
-  DEVICE static Slot of(const Shape& shape, int i) {
-    int layer = 0;
-    while (layer + 1 < shape.layers() && i >= shape.weight(layer + 1)) ++layer;
-    return {layer, i >= shape.bias(layer)};
-  }
-};
-
-// The gradient of the mean squared error by parameter i. With `move`, Adam on biases, and on
+// The gradient of the mean squared error by one parameter. With `move`, Adam on biases, and on
 // everything where there are scales; of a weight that Muon is to move, its momentum, and in the
 // gradient's place its update (Nesterov's).
 DEVICE void finish_gradient(const Shape& shape, const Network& network, const Constants& constants,
-                            const Step& step, bool move, int i, float gradient) {
-  const Slot slot = Slot::of(shape, i);
+                            const Step& step, bool move, const Slot& slot, float gradient) {
+  const int i = slot.parameter;
   if (slot.layer < shape.layers() - 1) gradient *= shape.w0;
   if (move && (network.scales || slot.bias)) {
     adam_step(network, constants, step, i, gradient);
@@ -48,8 +37,8 @@ DEVICE void finish_gradient(const Shape& shape, const Network& network, const Co
   network.gradient[i] = gradient;
 }
 
-// Sums the blocks' partial gradients, finishes them, and the step's loss. Each warp adds up those
-// of every so-manyth block, then one of them those sums. shared: a float4 per thread.
+// Sums the blocks' partial gradients, finishes them, and the step's loss. Each warp adds up some
+// blocks', then one of them those sums. shared: a float4 per thread.
 DEVICE_CALL inline void reduce(const Shape& shape, const Network& network,
                                const Constants& constants, const Division& division,
                                const Group& group, int step, bool move, float4* shared) {
@@ -76,10 +65,9 @@ DEVICE_CALL inline void reduce(const Shape& shape, const Network& network,
     const float all[4] = {sum.x, sum.y, sum.z, sum.w};
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const int parameter = Partial::parameter(shape, vector, self.lane, i);
-      if (parameter >= 0)
-        finish_gradient(shape, network, constants, network.steps[step], move, parameter,
-                        mean * all[i]);
+      const Slot slot = Partial::slot(shape, vector, self.lane, i);
+      if (slot.parameter >= 0)
+        finish_gradient(shape, network, constants, network.steps[step], move, slot, mean * all[i]);
     }
   }
 }

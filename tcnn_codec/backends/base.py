@@ -54,7 +54,7 @@ class Backend(Protocol):
 
     @property
     def precision(self) -> str:
-        """Operands of the products in training: float32, or bfloat16 summed in float32."""
+        """Operands of the products in training: float32, bfloat16 or float16."""
 
     def evaluate(self, spec: SirenSpec, params: F32, grid: Grid) -> F32:
         """Network output at every grid point, float32 [pixels, out_channels]."""

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
-from tcnn_codec.backends.base import F64, U8, U32, Batches, Target, fit_steps, to_pixels
+from tcnn_codec.backends.base import (
+    F64,
+    U8,
+    U32,
+    Batches,
+    Target,
+    encode_axes,
+    fit_steps,
+    to_pixels,
+)
 from tcnn_codec.optimiser import OptimiserState
-from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis
+from tcnn_codec.siren import F32, Grid, SirenSpec
 
 
 class ReferenceBackend:
@@ -72,12 +83,16 @@ class ReferenceBackend:
         return fit_steps(self, spec, state, grid, target, batches, learning_rates, scales)
 
     def _encoded(self, spec: SirenSpec, grid: Grid, pixels: torch.Tensor) -> torch.Tensor:
-        """Encoded coordinates [len(pixels), axes * features], axes concatenated x, y, t."""
-        row = pixels // grid.width
-        places = (pixels % grid.width, row % grid.height, row // grid.height)
-        sizes = grid.axis_sizes(spec.axes)
-        axes = [torch.as_tensor(encode_axis(spec, size)).to(self._dtype) for size in sizes]
-        return torch.cat([axis[place] for axis, place in zip(axes, places, strict=False)], dim=1)
+        """Encoded coordinates [len(pixels), axes * features]."""
+        axes = [torch.as_tensor(axis).to(self._dtype) for axis in encode_axes(spec, grid)]
+        return encode_pixels(grid, axes, pixels)
+
+
+def encode_pixels(grid: Grid, axes: Sequence[torch.Tensor], pixels: torch.Tensor) -> torch.Tensor:
+    """Rows of the axes' encodings at the given pixels, concatenated x, y, t."""
+    row = pixels // grid.width
+    places = (pixels % grid.width, row % grid.height, row // grid.height)
+    return torch.cat([axis[place] for axis, place in zip(axes, places, strict=False)], dim=1)
 
 
 def forward(spec: SirenSpec, params: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:

@@ -26,7 +26,7 @@ from tcnn_codec.backends.base import (
     to_pixels,
 )
 from tcnn_codec.backends.cuda import gpu_memory
-from tcnn_codec.backends.reference import ReferenceBackend
+from tcnn_codec.backends.reference import ReferenceBackend, encode_pixels
 from tcnn_codec.errors import BackendUnavailable, CodecError
 from tcnn_codec.optimiser import OptimiserState
 from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
@@ -94,6 +94,24 @@ class Layout:
     def ours(self, gradient: torch.Tensor) -> torch.Tensor:
         """The gradient by our parameters."""
         return self.factors * gradient[self.places]
+
+
+def cutlass_mlp(module: Any, spec: SirenSpec, inputs: int, width: int) -> Any:
+    """tinycudann's network with as many sine layers and outputs as spec, without JIT fusion."""
+    network = module.Network(
+        inputs,
+        spec.out_channels,
+        {
+            "otype": "CutlassMLP",
+            "activation": "Sine",
+            "output_activation": "None",
+            "n_neurons": width,
+            "n_hidden_layers": spec.hidden_layers + 1,
+        },
+    )
+    if hasattr(network, "jit_fusion"):
+        network.jit_fusion = False
+    return network
 
 
 @dataclass(frozen=True)
@@ -201,19 +219,7 @@ class TinycudannBackend:
         """The network of spec with these parameters."""
         if self._network is None or self._network.spec != spec:
             layout = Layout.of(spec, self._device)
-            module = self._module.Network(
-                layout.inputs,
-                spec.out_channels,
-                {
-                    "otype": "CutlassMLP",
-                    "activation": "Sine",
-                    "output_activation": "None",
-                    "n_neurons": layout.width,
-                    "n_hidden_layers": spec.hidden_layers + 1,
-                },
-            ).to(self._device)
-            if hasattr(module, "jit_fusion"):
-                module.jit_fusion = False
+            module = cutlass_mlp(self._module, spec, layout.inputs, layout.width).to(self._device)
             module.loss_scale = 1.0  # it would be divided out in float16; LOSS_SCALE is not
             if module.params.numel() != layout.base.numel():
                 raise RuntimeError(
@@ -236,11 +242,8 @@ class TinycudannBackend:
         pixels: torch.Tensor,
     ) -> torch.Tensor:
         """Encoded coordinates, 1, zeros: float32 [pixels, layout.inputs]."""
-        row = pixels // grid.width
-        places = (pixels % grid.width, row % grid.height, row // grid.height)
+        features = encode_pixels(grid, encodings, pixels)
         inputs = torch.zeros((len(pixels), network.layout.inputs), device=self._device)
-        encoded = [axis[at] for axis, at in zip(encodings, places, strict=False)]
-        features = torch.cat(encoded, dim=1)
         inputs[:, : features.shape[1]] = features
         inputs[:, features.shape[1]] = 1
         return inputs
@@ -269,10 +272,8 @@ class TinycudannBackend:
         """Raises BackendUnavailable where tinycudann differentiates sine wrongly; once."""
         if self._checked:
             return
-        spec, grid = SirenSpec(width=15, hidden_layers=2, frequencies=4), Grid(16, 16)
-        target = np.random.default_rng(0).integers(0, 256, (grid.pixels, 3), dtype=np.uint8)
-        case = spec, initialise(spec, 0), grid, target
-        found = self._loss_and_grad(*case, None)[1]
+        case = small_case()
+        found = self._loss_and_grad(*case)[1]
         expected = ReferenceBackend().loss_and_grad(*case)[1]
         error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
         if not error < GRADIENT_TOLERANCE:
@@ -282,6 +283,13 @@ class TinycudannBackend:
                 "build that trains without it, or choose --backend cuda or cpu"
             )
         self._checked = True
+
+
+def small_case() -> tuple[SirenSpec, F32, Grid, U8, None]:
+    """Arguments of loss_and_grad for the check of a gradient."""
+    spec, grid = SirenSpec(width=15, hidden_layers=2, frequencies=4), Grid(16, 16)
+    target = np.random.default_rng(0).integers(0, 256, (grid.pixels, 3), dtype=np.uint8)
+    return spec, initialise(spec, 0), grid, target, None
 
 
 def _padded(count: int) -> int:
