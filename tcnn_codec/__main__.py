@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from types import FrameType
 
 
 def main() -> int:
@@ -16,9 +17,18 @@ def main() -> int:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         else:
             stream.reconfigure(errors="backslashreplace")  # file names need not be text
-    # Leaves through every context manager, so no temporary file stays behind.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # One that is ignored already is so on purpose, as nohup does with SIGHUP.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _leave)
     return run(sys.argv[1:])
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Leave through every context manager, so that no temporary file stays behind."""
+    signal.signal(number, signal.SIG_IGN)  # a second one would interrupt the cleaning up
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

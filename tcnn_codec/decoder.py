@@ -5,6 +5,8 @@ Imports neither torch nor anything that fits.
 
 from __future__ import annotations
 
+import numbers
+import operator
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,7 +126,14 @@ def frame_range(info: StreamInfo, first: int, last: int | None) -> tuple[int, in
 
     Raises CodecError where that is no frame.
     """
-    end = info.frames if last is None else min(last, info.frames)
+    try:
+        first = operator.index(first)
+        end = info.frames if last is None else min(operator.index(last), info.frames)
+    except TypeError:
+        raise CodecError(
+            f"frames are {first!r} to {last!r}; allowed are whole numbers A:B in 0:{info.frames}; "
+            "count from 0 and leave the last one out"
+        ) from None
     if not 0 <= first < end:
         raise CodecError(
             f"--frames {first}:{'' if last is None else last} selects nothing; the file has "
@@ -135,8 +144,9 @@ def frame_range(info: StreamInfo, first: int, last: int | None) -> tuple[int, in
 
 def scaled_grid(info: StreamInfo, scale: float, max_pixels: int) -> Grid:
     """The sampling positions of a full chunk at `scale` times the coded size."""
-    if not isinstance(scale, int | float) or not 1 / MAX_SCALE <= scale <= MAX_SCALE:
-        shown = f"{scale:g}" if isinstance(scale, int | float) else repr(scale)
+    known = isinstance(scale, numbers.Real) and not isinstance(scale, bool)
+    if not known or not 1 / MAX_SCALE <= scale <= MAX_SCALE:
+        shown = f"{float(scale):g}" if known else repr(scale)
         raise CodecError(
             f"--scale is {shown}; allowed are {1 / MAX_SCALE:g} to {MAX_SCALE}; 1 is the size "
             f"that was encoded, {info.width}x{info.height}"

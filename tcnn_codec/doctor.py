@@ -11,7 +11,10 @@ from tcnn_codec import __version__, backends
 from tcnn_codec.config import PRECISIONS_OF
 from tcnn_codec.errors import CodecError
 
-LIBRARIES = ("numpy", "torch", "constriction", "pillow", "av", "decord", "pytorch-msssim")
+LIBRARIES = (
+    *("numpy", "torch", "constriction", "pillow", "pillow-heif", "av", "decord"),
+    "pytorch-msssim",
+)
 
 
 def examine() -> dict[str, dict[str, str]]:

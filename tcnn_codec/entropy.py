@@ -16,8 +16,8 @@ import constriction  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 
-from tcnn_codec import _cpu
 from tcnn_codec.errors import BitstreamError
+from tcnn_codec.native import _cpu
 from tcnn_codec.probability import (
     I64,
     PRECISION,

@@ -178,11 +178,26 @@ def test_numpy_integers_are_integers() -> None:
     assert encode(pixels, width=np.int64(8), seed=np.uint8(3)) == encode(pixels, width=8, seed=3)
 
 
+def test_numpy_numbers_are_numbers_when_decoding() -> None:
+    stream = encode(clip(7))
+    expected = tcnn_codec.decode(stream, scale=0.5, frames=(1, 3), threads=1)
+    scale, threads, frames = np.float32(0.5), np.int64(1), (np.int32(1), np.uint8(3))
+    for factor in (scale, np.float64(0.5), Fraction(1, 2)):
+        found = tcnn_codec.decode(stream, scale=factor, frames=frames, threads=threads)
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(
+        tcnn_codec.decode(stream, scale=np.int64(2)), tcnn_codec.decode(stream, scale=2)
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"scale": True}, ("--scale is True;", "0.015625 to 64")),
+        ({"scale": "2"}, ("--scale is '2';", "0.015625 to 64")),
         ({"scale": 0}, ("--scale is 0;", "0.015625 to 64")),
         ({"scale": float("nan")}, ("--scale is nan;", "0.015625 to 64")),
+        ({"frames": (0.5, 2)}, ("frames are 0.5 to 2;", "whole numbers", "0:7")),
         ({"frames": (2, 2)}, ("--frames 2:2", "0:7")),
         ({"frames": (-1, 3)}, ("--frames -1:3", "0:7")),
         ({"frames": (7, 9)}, ("--frames 7:9", "0:7")),

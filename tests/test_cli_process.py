@@ -18,6 +18,8 @@ from cli_calls import SMALL, assert_refusal, decoded, run_process, save, succeed
 from io_samples import picture
 from PIL import Image
 
+import tcnn_codec
+
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
@@ -116,6 +118,80 @@ def test_a_stopped_encode_leaves_nothing(number: int, photo: Path) -> None:
         process.send_signal(number)
         assert process.wait(timeout=10) == 128 + number
     assert sorted(photo.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_decode_leaves_nothing(number: int, tmp_path: Path) -> None:
+    """Stopped while its output grows under a temporary name."""
+    clip = np.zeros((2, 8, 8, 3), np.uint8)
+    stream = tmp_path / "clip.tcnn"
+    stream.write_bytes(tcnn_codec.encode(clip, width=128, steps=1, hidden_layers=32))
+    command = [sys.executable, "-m", "tcnn_codec", "decode", stream, tmp_path / "x.npy"]
+    command += ["--scale", "64"]
+    heed = functools.partial(signal.signal, number, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heed) as process:
+        while not list(tmp_path.glob(".tcnn-*")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        assert process.wait(timeout=20) == 128 + number
+    assert list(tmp_path.iterdir()) == [stream]
+
+
+def test_a_hangup_that_is_ignored_stays_so(photo: Path) -> None:
+    """As under nohup."""
+    before = """
+import os, signal
+import tcnn_codec.cli as cli
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+run = cli.run
+def hang_up(arguments):
+    os.kill(os.getpid(), signal.SIGHUP)
+    return run(arguments)
+cli.run = hang_up
+"""
+    called = run_process("info", photo.with_suffix(".tcnn"), before=before)
+    assert called.status == 0
+
+
+@pytest.mark.parametrize("command", ["decode s.tcnn x.png", "encode photo.png x.tcnn", "doctor"])
+def test_without_the_native_module(photo: Path, command: str) -> None:
+    """A line with the remedy, and no traceback."""
+    shutil.copy(photo.with_suffix(".tcnn"), photo.with_name("s.tcnn"))
+    before = "import sys; sys.modules['tcnn_codec._cpu'] = None"
+    called = run_process(*command.split(), before=before, cwd=photo.parent)
+    if command == "doctor":
+        assert (called.status, called.err) == (0, "")
+        assert "_cpu cannot be loaded" in called.out
+        return
+    assert_refusal(called)
+    assert "_cpu cannot be loaded" in called.err
+    assert "rebuild it with `pip install -e .`" in called.err
+
+
+def test_a_working_folder_that_is_deleted_meanwhile(photo: Path) -> None:
+    """Deleted before, it is told before any fitting; deleted during the fit, on one line too."""
+    gone = photo.parent / "gone"
+    for during in (False, True):
+        gone.mkdir()
+        remove = f"import os; os.rmdir({str(gone)!r})"
+        before = (
+            remove
+            if not during
+            else f"""
+import tcnn_codec.coding as coding
+fit = coding.fit
+def remove(*arguments, **options):
+    {remove}
+    return fit(*arguments, **options)
+coding.fit = remove
+"""
+        )
+        called = run_process(
+            "encode", photo, "x.tcnn", "--steps", 3, "--quiet", before=before, cwd=gone
+        )
+        assert_refusal(called)
+        assert "the working folder does not exist any more" in called.err
 
 
 def test_errors_name_the_file_and_show_odd_names_safely(tmp_path: Path) -> None:

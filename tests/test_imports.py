@@ -20,6 +20,7 @@ FLOW = (
     "config",
     "_cpu",
     "_cuda",
+    "native",
     "optimiser",
     "backends",
     "schedule",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import zlib
 from fractions import Fraction
 from functools import partial
@@ -96,7 +97,8 @@ def test_sixteen_bit_colour_is_noted(tmp_path: Path) -> None:
     (tmp_path / "a.ppm").write_bytes(b"P6 2 1 65535\n" + bytes(range(12)))
     assert read_all(tmp_path / "a.ppm")[0].pixels.shape == (1, 2, 3)
     make_video(tmp_path / "deep.png", codec="png", pixel_format="rgb48be", frames=1)
-    assert notes_of(tmp_path / "deep.png") == ("16-bit samples are cut to 8 bit",)
+    for name in ("a.ppm", "deep.png"):
+        assert notes_of(tmp_path / name) == ("16-bit samples are rounded to 8 bit",)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tiff", ".webp"])
@@ -163,6 +165,59 @@ def test_animation_is_a_video_with_its_times(tmp_path: Path, suffix: str) -> Non
     assert [frame.pts for frame in read_all(path, 1, 3)] == [40, 140]
 
 
+@pytest.mark.parametrize("rate", [Fraction(60), Fraction(30), Fraction(24000, 1001)])
+def test_times_of_an_animated_png_do_not_drift(tmp_path: Path, rate: Fraction) -> None:
+    images = [Image.fromarray(picture(6, 8, 3, 9 * i)) for i in range(120)]
+    path = tmp_path / "a.png"
+    options = {"save_all": True, "append_images": images[1:]}
+    images[0].save(path, duration=float(1000 / rate), **options)
+    with open_source(path, max_pixels=LIMIT) as source:
+        assert source.frame_rate == rate
+        for index, frame in enumerate(source.frames()):
+            assert abs(frame.pts * source.time_base - index / rate) <= Fraction(1, 2000)
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".avif"])
+def test_times_in_milliseconds_are_summed_before_they_are_rounded(
+    tmp_path: Path, suffix: str
+) -> None:
+    """Files of 30 frames per second, of which each is 33 or 34 ms long."""
+    images = [Image.fromarray(picture(16, 16, 3, 9 * i)) for i in range(9)]
+    durations = [33, 34, 33] * 3
+    path = tmp_path / f"a{suffix}"
+    images[0].save(path, save_all=True, append_images=images[1:], duration=durations)
+    with open_source(path, max_pixels=LIMIT) as source:
+        assert source.frame_rate == 30
+        assert [f.pts for f in source.frames()] == [0, 33, 67, 100, 133, 167, 200, 233, 267]
+
+
+def place_second_frame(path: Path, place: bytes) -> None:
+    """Give the second frame of a GIF of 20x20 another place: left, top, width, height."""
+    start = b"," + struct.pack("<HHHH", 0, 0, 20, 20)
+    first, second, *others = path.read_bytes().split(start)
+    path.write_bytes(first + start + second + b"," + place + start.join(others))
+
+
+def test_gif_frames_are_cut_to_its_screen(tmp_path: Path) -> None:
+    """As players do; Pillow makes the picture larger."""
+    path = tmp_path / "a.gif"
+    flat = [Image.fromarray(np.full((20, 20), 40 * i, np.uint8)) for i in range(1, 4)]
+    flat[0].save(path, save_all=True, append_images=flat[1:], duration=100)
+    place_second_frame(path, struct.pack("<HHHH", 10, 10, 20, 20))
+    frames = [frame.pixels for frame in read_all(path)]
+    assert [frame.shape for frame in frames] == [(20, 20, 3)] * 3
+    assert frames[1][9, 9, 0] == 40
+    assert frames[1][10, 10, 0] == 80
+
+
+def test_a_gif_frame_far_larger_than_its_screen_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    flat = [Image.fromarray(np.full((20, 20), 40 * i, np.uint8)) for i in range(1, 4)]
+    flat[0].save(path, save_all=True, append_images=flat[1:], duration=100)
+    place_second_frame(path, struct.pack("<HHHH", 0, 0, 65535, 65535))
+    refuses(path, "65535x65535", str(LIMIT), "--max-pixels")
+
+
 def test_animation_with_transparency_is_rgba(tmp_path: Path) -> None:
     frames = [picture(6, 8, 4, i) for i in range(3)]
     images = [Image.fromarray(pixels) for pixels in frames]
@@ -201,13 +256,43 @@ def test_folder_is_read_in_natural_order(tmp_path: Path) -> None:
     assert [f.pts for f in read_all(tmp_path, 1, 3)] == [1, 2]
 
 
+def test_folder_of_grey_colour_and_alpha(tmp_path: Path) -> None:
+    """The first frame does not decide for the others."""
+    frames = [picture(4, 6, channels, channels) for channels in (1, 3, 4)]
+    for count in (2, 3):
+        Image.fromarray(frames[0][..., 0]).save(tmp_path / "0.png")
+        for index in range(1, count):
+            Image.fromarray(frames[index]).save(tmp_path / f"{index}.png")
+        grey, colour, *alpha = (frame.pixels for frame in read_all(tmp_path))
+        np.testing.assert_array_equal(grey[..., :3], np.repeat(frames[0], 3, axis=2))
+        np.testing.assert_array_equal(colour[..., :3], frames[1])
+        assert (grey.shape[2], len(alpha)) == ((3, 0) if count == 2 else (4, 1))
+        assert not alpha or bool((grey[..., 3] == 255).all())
+
+
+def test_folder_notes_are_those_of_all_frames(tmp_path: Path) -> None:
+    Image.fromarray(picture(4, 6, 3)).save(tmp_path / "0.png")
+    for name in ("1.png", "2.png"):
+        Image.fromarray(picture(4, 6, 3)).quantize(16).save(tmp_path / name)
+    assert notes_of(tmp_path) == (
+        "palette pixels are converted to RGB",
+        "a folder of frames has no frame rate: 25 per second assumed",
+    )
+
+
+def test_digits_that_are_no_decimals_are_text(tmp_path: Path) -> None:
+    for index, name in enumerate(("2.png", "²1.png", "²10.png", "①.png", "٣.png")):
+        Image.fromarray(np.full((4, 6), index, np.uint8)).save(tmp_path / name)
+    found = [int(frame.pixels[0, 0, 0]) for frame in read_all(tmp_path)]
+    assert sorted(found) == [0, 1, 2, 3, 4]
+    assert found.index(1) < found.index(2)
+
+
 def test_bad_folders(tmp_path: Path) -> None:
     refuses(tmp_path, str(tmp_path), "has no frames", ".png")
     Image.fromarray(picture(4, 6, 3)).save(tmp_path / "a.png")
     Image.fromarray(picture(4, 7, 3)).save(tmp_path / "b.png")
-    refuses(tmp_path, "b.png", "7x4 with 3 channels", "a.png", "6x4")
-    Image.fromarray(picture(4, 6, 4)).save(tmp_path / "b.png")
-    refuses(tmp_path, "b.png", "4 channels")
+    refuses(tmp_path, "b.png", "7x4", "a.png", "6x4", "convert or remove")
     (tmp_path / "b.png").write_text("no image at all")
     refuses(tmp_path, "b.png", "not an image")
     assert len(read_all(tmp_path, 0, 1)) == 1

@@ -156,6 +156,50 @@ def test_atomic_path_follows_links_and_keeps_permissions_ordinary(tmp_path: Path
     assert (tmp_path / "real" / "a.bin").stat().st_mode & 0o777 == 0o666 & ~mask
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755, 0o444])
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    """And is private from the start, where it was before."""
+    path = tmp_path / "a.npy"
+    path.write_text("older")
+    path.chmod(mode)
+    with atomic_path(path) as temporary:
+        assert temporary.stat().st_mode & 0o077 == 0
+        temporary.write_text("newer")
+    assert path.read_text() == "newer"
+    assert path.stat().st_mode & 0o777 == mode
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    folder.chmod(0o700)
+    write_all(folder, [picture(8, 8, 3)] * 2)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_deleted_working_folder_is_a_user_error(tmp_path: Path) -> None:
+    code = """
+        import os
+        from pathlib import Path
+        from tcnn_codec.errors import CodecError
+        from tcnn_codec.io import atomic_path, check_output, open_source
+        os.mkdir("gone")
+        os.chdir("gone")
+        os.rmdir("../gone")
+        for call in (check_output, lambda path: atomic_path(path).__enter__()):
+            try:
+                call(Path("x.tcnn"))
+            except CodecError as error:
+                print(error)
+        try:
+            open_source(Path("x.png"), max_pixels=99)
+        except CodecError as error:
+            print("'x.png' does not exist" in str(error))
+    """
+    done = run_python(code, tmp_path)
+    gone = "cannot write 'x.tcnn': the working folder does not exist any more; choose another"
+    assert done.stderr == ""
+    assert [line[: len(gone)] for line in done.stdout.splitlines()[:2]] == [gone] * 2
+    assert done.stdout.splitlines()[2:] == ["True"]
+
+
 def test_atomic_path_leaves_other_errors_alone(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a.bin"):
         (tmp_path / "none").read_bytes()

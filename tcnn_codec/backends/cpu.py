@@ -17,16 +17,9 @@ from tcnn_codec.backends.base import (
 )
 from tcnn_codec.config import MAX_THREADS, check_precision
 from tcnn_codec.errors import BackendUnavailable, CodecError
+from tcnn_codec.native import _cpu
 from tcnn_codec.optimiser import BETA1, BETA2, EPSILON, FLOOR, MOMENTUM, OptimiserState
 from tcnn_codec.siren import F32, Grid, SirenSpec
-
-try:
-    from tcnn_codec import _cpu
-except ImportError as error:
-    raise BackendUnavailable(
-        f"the native module tcnn_codec._cpu cannot be loaded ({error}); "
-        "rebuild it with `pip install -e .`"
-    ) from error
 
 #: A second or so of evaluating the largest network; nothing interrupts a call.
 PIXELS_PER_CALL = 1 << 20

@@ -54,14 +54,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path, in the folder of `path`, that becomes `path` on a clean exit.
 
     The temporary exists, empty, on entry. On a clean exit it is flushed to the disk, renamed
-    (replacing any older file) and the folder is flushed; on any exception it is removed and
-    `path` stays as it was. A symbolic link is followed, so the link itself stays. Raises
-    CodecError where the folder cannot be written or the disk is full.
+    (replacing any older file, whose rights it takes) and the folder is flushed; on any exception
+    it is removed and `path` stays as it was. A symbolic link is followed, so the link itself
+    stays. Raises CodecError where the folder cannot be written or the disk is full.
     """
-    target = Path(os.path.realpath(path))
+    target = _final(path)
     temporary = _temporary(target)
     try:
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        # What replaces a private file is never readable for others, not even while it is written.
+        rights = 0o600 if target.exists() else 0o666
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, rights))
     except OSError as error:
         raise _cannot_write(path, error) from error
     try:
@@ -80,10 +82,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     The caller flushes the files that it writes in it.
     """
-    target = Path(os.path.realpath(path))
+    target = _final(path)
     temporary = _temporary(target)
     try:
-        temporary.mkdir()
+        temporary.mkdir(0o700 if target.exists() else 0o777)
     except OSError as error:
         raise _cannot_write(path, error) from error
     try:
@@ -96,6 +98,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _check_place(path: Path, reads: Path | None) -> None:
+    _final(path)
     parent = path.parent
     if not os.path.isdir(parent):
         what = "is not a folder" if os.path.lexists(parent) else "does not exist"
@@ -121,13 +124,31 @@ def _temporary(target: Path) -> Path:
     return target.parent / f".tcnn-{secrets.token_hex(8)}{target.suffix[:16]}"
 
 
+def _final(path: Path) -> Path:
+    """`path` as an absolute path without symbolic links."""
+    try:
+        return Path(os.path.realpath(path))
+    except OSError as error:  # the working folder of a relative path has been deleted
+        raise _cannot_write(path, error) from error
+
+
 def _publish(temporary: Path, target: Path, path: Path) -> None:
     try:
+        if target.exists():
+            _take_rights(target, temporary)
         flush(temporary)
         os.replace(temporary, target)
         flush(target.parent)
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def _take_rights(old: Path, new: Path) -> None:
+    """Give a file or folder the owner, if that may be done, and the mode of the one it replaces."""
+    facts = old.stat()
+    with suppress(OSError):  # only root may give a file away
+        os.chown(new, facts.st_uid, facts.st_gid)
+    os.chmod(new, stat.S_IMODE(facts.st_mode))
 
 
 def flush(path: Path) -> None:
@@ -155,4 +176,6 @@ def _disk_errors(path: Path) -> Iterator[None]:
 
 def _cannot_write(path: Path, error: OSError) -> CodecError:
     reason = error.strerror or " ".join(str(error).split())
+    if not path.is_absolute() and error.errno == errno.ENOENT:
+        reason = "the working folder does not exist any more"
     return CodecError(f"cannot write '{path}': {reason}; choose another name or folder")
