@@ -197,6 +197,23 @@ def test_netpbm_of_any_maximum(tmp_path: Path, channels: int, maximum: int) -> N
     assert notes_of(path) == deep
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_ten_bit_heic_is_rounded(tmp_path: Path, channels: int) -> None:
+    import pillow_heif
+
+    samples = (deep_picture(channels, 10) << 6).astype(np.uint16)
+    path = tmp_path / "a.heic"
+    mode = {1: "I;16", 3: "RGB;16", 4: "RGBA;16"}[channels]
+    image = pillow_heif.from_bytes(mode, samples.shape[1::-1], samples.tobytes())
+    image.save(path, quality=-1, chroma="444", matrix_coefficients=0)
+    stored = np.asarray(
+        pillow_heif.open_heif(path, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+    ).reshape(samples.shape)
+    assert np.abs(stored.astype(int) - (samples >> 6)).max() <= 1
+    np.testing.assert_array_equal(read(path), rounded(stored, 10))
+    assert "10-bit samples are rounded to 8 bit" in notes_of(path)
+
+
 def test_ten_bit_and_hdr_avif_are_noted(tmp_path: Path) -> None:
     code = tmp_path / "code.avif"
     Image.fromarray(picture(48, 64, 3)).save(code, quality=90)
@@ -207,7 +224,7 @@ def test_ten_bit_and_hdr_avif_are_noted(tmp_path: Path) -> None:
     path = write_heif(tmp_path / "a.avif", (bytes(deep), data), 48, 64, pq, brand=b"avif")
     with open_source(path, max_pixels=LIMIT) as source:
         assert source.notes == (
-            "10-bit samples are rounded to 8 bit",
+            "10-bit samples are reduced to 8 bit",
             "HDR (PQ) is not tone-mapped",
         )
 

@@ -12,7 +12,8 @@ from PIL import Image
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io.frames import Frame, Source, broken_at, check_selection, check_size
 from tcnn_codec.io.geometry import Geometry
-from tcnn_codec.io.pictures import open_known, quietly
+from tcnn_codec.io.pictures import open_known
+from tcnn_codec.io.silence import quietly
 
 ANIMATED = {"PNG", "WEBP", "GIF", "AVIF"}
 #: Of a frame that is to be shown "as fast as possible", as browsers show it.

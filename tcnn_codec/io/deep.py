@@ -1,4 +1,4 @@
-"""Colour samples deeper than 8 bits, which Pillow would cut, read with FFmpeg."""
+"""Samples deeper than 8 bits that Pillow would cut, read with FFmpeg and pillow-heif."""
 
 from __future__ import annotations
 
@@ -46,6 +46,15 @@ def read_deep(path: Path, format: str, bits: int, size: tuple[int, int]) -> NDAr
     if bits < _DEPTH and not frame.format.name.startswith("ya16"):
         samples >>= _DEPTH - bits  # FFmpeg puts them at the top of 16 bits, except grey with alpha
     return samples
+
+
+def read_deep_heic(path: Path) -> NDArray[np.uint16]:
+    """The primary picture of a HEIC file, upright, uint16 [height, width, 1|3|4] as stored."""
+    from pillow_heif import open_heif
+
+    picture = open_heif(path, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+    samples = np.asarray(picture)
+    return samples.reshape(*samples.shape[:2], -1)
 
 
 def _samples(frame: VideoFrame) -> NDArray[np.uint16] | None:

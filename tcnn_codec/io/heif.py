@@ -38,28 +38,29 @@ class HeifFacts:
 
 
 def read_heif(path: Path) -> HeifFacts | None:
-    """The facts of a HEIF file; None for every other file, and where it holds no item."""
+    """The facts of a HEIF file; None for every other file.
+
+    HEIF is what its brands call so, and what has items and no tracks whatever its brands.
+    """
     with path.open("rb") as file:
         end = file.seek(0, 2)
-        kind = next(boxes(file, 0, end), None)
-        if kind is None or kind.name != b"ftyp":
-            return None
-        brands = content(file, kind)
+        parts = {part.name: part for part in boxes(file, 0, end)}
+        kind, meta, tracks = parts.get(b"ftyp"), parts.get(b"meta"), b"moov" in parts
+        brands = content(file, kind) if kind else b""
         major, names = brands[:4], {brands[i : i + 4] for i in range(0, len(brands), 4)}
-        meta = box(file, 0, end, b"meta")
-        if not names & (_STILL_BRANDS | _SEQUENCE_BRANDS) or meta is None:
+        if not names & (_STILL_BRANDS | _SEQUENCE_BRANDS) and (meta is None or tracks):
             return None
-        meta = Part(meta.name, meta.start + 4, meta.end)  # behind its version and flags
-        if box(file, meta.start, meta.end, b"pitm") is None:
-            return None
-        tracks = box(file, 0, end, b"moov") is not None
-        properties = box(file, meta.start, meta.end, b"iprp", b"ipco")
-        known = _properties(file, properties) if properties else []
-        chosen = _of_primary(file, meta, known)
+        known: list[_Property] = []
+        chosen: list[_Property] = []
+        if meta is not None:
+            meta = Part(meta.name, meta.start + 4, meta.end)  # behind its version and flags
+            properties = box(file, meta.start, meta.end, b"iprp", b"ipco")
+            known = _properties(file, properties) if properties else []
+            chosen = _of_primary(file, meta, known)
         return HeifFacts(
-            still=not (tracks and major in _SEQUENCE_BRANDS),
+            still=not tracks or (meta is not None and major not in _SEQUENCE_BRANDS),
             tracks=tracks,
-            avif=any(name == b"av1C" for name, _ in known),
+            avif=b"avif" in names or any(name == b"av1C" for name, _ in known),
             # The item of a grid has no depth of its own, but its tiles have.
             bits=max([8, *map(_bits, chosen), *(_bits(p) for p in known if p[0] != b"pixi")]),
             transfer=next((t for p in chosen if (t := _transfer(p))), 2),

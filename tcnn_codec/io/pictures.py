@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io.heif import HeifFacts, read_heif
+from tcnn_codec.io.silence import quietly
 from tcnn_codec.io.structure import png_chunks
 
 # No format that runs other programs (EPS) or is recognised by a weak signature (TGA).
@@ -99,19 +99,6 @@ def reading(path: Path) -> Iterator[None]:
         raise CodecError(
             f"image '{path}' is damaged or truncated ({one_line(error)}); replace or re-export it"
         ) from error
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Not to be held across a `yield` of frames: what it sets, and sets back, is the process's."""
-    pillow_limit = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None  # `check_size` holds the limit instead
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = pillow_limit
 
 
 def one_line(error: BaseException) -> str:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tcnn_codec.errors import CodecError
-from tcnn_codec.io.deep import DEEP_FORMATS, read_deep
+from tcnn_codec.io.deep import DEEP_FORMATS, read_deep, read_deep_heic
 from tcnn_codec.io.geometry import Geometry
 from tcnn_codec.io.pictures import heif_facts, tiff_orientation
+from tcnn_codec.io.silence import silent_library
 from tcnn_codec.io.structure import box, content, png_chunks
 
 U8 = NDArray[np.uint8]
@@ -92,7 +93,8 @@ def notes(image: Image.Image, samples: Samples) -> list[str]:
     if image.mode == "F":
         found.append("float samples are rounded to 8 bit")
     elif samples.bits > 8:
-        how = "cut" if image.mode == "CMYK" else "rounded"
+        # libavif is up to 4 levels off where it turns deep YUV into 8-bit RGB.
+        how = "cut" if image.mode == "CMYK" else "reduced" if image.format == "AVIF" else "rounded"
         found.append(f"{min(samples.bits, _DEEPEST)}-bit samples are {how} to 8 bit")
     converted = image.mode not in ("L", "RGB", "RGBA", "F") and not _deep_grey(image)
     if converted or "transparency" in image.info:
@@ -122,6 +124,11 @@ def read_pixels(path: Path, image: Image.Image, samples: Samples) -> U8:
         if samples.premultiplied and deep.shape[2] in (2, 4):
             deep = _divide_by_alpha(deep, samples.bits)
         return _assemble(_levels(deep, 2**samples.bits - 1), count)
+    if samples.bits > 8 and image.format == "HEIF":
+        return _assemble(_levels(read_deep_heic(path), 2**samples.bits - 1), count)
+    if image.format == "TIFF":
+        with silent_library():
+            image.load()
     if image.mode == "F" or _deep_grey(image):
         return _assemble(_read_grey(path, image, samples), count)
     pixels = np.asarray(image)
