@@ -69,6 +69,16 @@ def quantise(spec: SirenSpec, params: F32, bits: float) -> tuple[QuantisedTensor
     return quantise_to(spec, params, steps)
 
 
+def constant(spec: SirenSpec, colour: NDArray[np.uint8]) -> tuple[QuantisedTensor, ...]:
+    """The network that decodes to one colour, uint8 [out_channels], exactly; it takes few bytes.
+
+    Every weight is 0, and the output's bias is off by half a step at most: 1/32 of a level.
+    """
+    params = np.zeros(spec.parameter_count, np.float32)
+    params[spec.tensors[-1].place] = colour.astype(np.float32) / np.float32(127.5) - 1
+    return quantise(spec, params, MAX_BITS)
+
+
 def quantise_to(
     spec: SirenSpec, params: F32, steps: Sequence[np.float32]
 ) -> tuple[QuantisedTensor, ...]:

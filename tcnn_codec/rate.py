@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -27,9 +28,22 @@ NEAR = 0.25
 # dB per doubling of the parameters, and dB per bit.
 CODED_BITS, HEADERS = 4.0, 75
 DB_PER_DOUBLING, DB_PER_BIT = 1.6, 0.5
-#: dB that all steps bring over a pilot's, usually and at the very most.
-PILOT_GAIN, MOST_PILOT_GAIN = 0.45, 3.0
+#: dB that all steps bring over a pilot's, usually on photographs; and at the very most: so many
+#: times what every doubling brought from a pilot to one of twice its steps, and so many dB.
+PILOT_GAIN, MOST_GROWTH, MOST_SURPRISE = 0.45, 2.0, 3.0
 PSNR_OF_EXACT = 200.0
+#: Networks do badly where rounding takes more dB off them, or of PSNR_OF_PIXELS if they are better
+#: than that, or where they are hardly above a single colour; on Kodak images neither occurs.
+MOST_LOSS, LEAST_GAIN, PSNR_OF_PIXELS = 6.0, 0.5, 55.0
+#: So many other codings of them are tried.
+MORE_CODINGS = 4
+#: Doublings of the parameters in one go: up, since a wide network takes long to fit, and down from
+#: an exact picture, which does not tell how far above the target it is.
+MOST_UP, DOWN_FROM_EXACT = 4.0, 4.0
+#: Bits of a bracket within which quality is left to chance; and what is tried then, which is the
+#: same whatever the target, so that the nearest quality that an error names is found again.
+LEAST_BRACKET = 0.02
+SCAN = tuple(LEAST_BITS + step / 4 for step in range(int(4 * (MOST_BITS - LEAST_BITS)) + 1))
 FIRST_WIDTH = 32
 MOST_PILOTS, MOST_FITS, MOST_CODINGS, MORE_WIDTHS = 5, 6, 12, 3
 
@@ -51,7 +65,16 @@ C_co = TypeVar("C_co", bound=Outcome, covariant=True)
 
 
 class Fitted(Protocol[C_co]):
-    """A source's networks of one width, before quantisation."""
+    """A source's networks of one width, before quantisation.
+
+    trained_db: their PSNR in dB, or infinite. colour_db: that of one colour for each.
+    """
+
+    @property
+    def trained_db(self) -> float: ...
+
+    @property
+    def colour_db(self) -> float: ...
 
     def code(self, bits: float) -> C_co:
         """Quantise with steps of `bits` bits a weight, train, and code."""
@@ -60,19 +83,26 @@ class Fitted(Protocol[C_co]):
         """Bytes of the whole file were the networks rounded at once; takes no training."""
 
 
+Pilot = Callable[[int, float], float]
+
+
 @dataclass(frozen=True)
 class Networks(Generic[C]):
     """What a search chooses from.
 
     parameters: of the source's networks together, by width. fit: with all steps. pilot: PSNR in
-    dB of a shorter fit, which a full fit at USUAL_BITS exceeds by about PILOT_GAIN; None where full
-    fits are as short. least_size: bytes that no file is below.
+    dB of a shorter fit of this width and this many times a pilot's usual steps, 1 or more; a full
+    fit at USUAL_BITS exceeds the usual by about PILOT_GAIN; None where full fits are as short.
+    least_size: bytes that no file is below. full_length: what a full fit is, in usual pilots.
+    other: networks of another depth, for pictures that those of this one do badly.
     """
 
     parameters: Callable[[int], int]
     fit: Callable[[int], Fitted[C]]
-    pilot: Callable[[int], float] | None
+    pilot: Pilot | None
     least_size: int
+    full_length: float = 1.0
+    other: Networks[C] | None = None
 
     def width_of(self, parameters: float) -> int:
         """The width whose number of parameters has the nearest logarithm."""
@@ -96,6 +126,8 @@ def reach_size(most: float, networks: Networks[C], show: Callable[[float], str])
         raise _unreachable(show(most), f"about {show(largest)}")
     width = networks.width_of((most - HEADERS) * 8 / CODED_BITS)
     found: list[C] = []
+    fitting: list[C] = []
+    badly = False
     tried: set[int] = set()
     while width not in tried and len(tried) < MOST_FITS:
         tried.add(width)
@@ -105,23 +137,61 @@ def reach_size(most: float, networks: Networks[C], show: Callable[[float], str])
         bits, _ = _search(fitted.rough_size, float, window, first, slope)[-1]
         codings = _search(fitted.code, _size, window, (bits, fitted.code(bits)), slope)
         found += [coded for _, coded in codings]
+        step = 1 if found[-1].size < window.least else -1
         if found[-1].size in window:
-            return found[-1]
-        width += 1 if found[-1].size < window.least else -1
-        width = min(MAX_WIDTH, max(1, width))
+            fitting.append(found[-1])
+            badly = _does_badly(fitted, found[-1])
+            if badly:
+                fitting += _vary(fitted, codings[-1], window, slope)
+            break
+        width = min(MAX_WIDTH, max(1, width + step))
+    if networks.other is not None and (badly or not fitting):
+        with suppress(CodecError):
+            fitting.append(reach_size(most, networks.other, show))
+    if fitting:
+        return max(fitting, key=_quality)
     nearest = min(found, key=lambda coded: abs(coded.size - most))
     raise _unreachable(show(most), show(nearest.size))
+
+
+def _does_badly(fitted: Fitted[C], coded: C) -> bool:
+    """Whether networks of another depth may be much better."""
+    lost = min(fitted.trained_db, PSNR_OF_PIXELS) - _quality(coded)
+    gained = min(fitted.trained_db, PSNR_OF_PIXELS) - min(fitted.colour_db, PSNR_OF_PIXELS)
+    return lost > MOST_LOSS or (gained < LEAST_GAIN and _quality(coded) < PSNR_OF_PIXELS)
+
+
+def _vary(fitted: Fitted[C], coding: tuple[float, C], window: _Window, slope: float) -> list[C]:
+    """Other codings in the window of sizes. coding: one in it, and its bits."""
+    bits, coded = coding
+    span = window.most - window.least
+    aims = [window.least + span * (n + 0.5) / MORE_CODINGS for n in range(MORE_CODINGS)]
+    others = [bits + (aim - coded.size) / slope for aim in aims]
+    codings = [fitted.code(min(MOST_BITS, max(LEAST_BITS, other))) for other in others]
+    return [other for other in codings if other.size in window]
 
 
 def reach_quality(least: float, networks: Networks[C]) -> C:
     """A coding of `least` to least + MOST_ABOVE dB. Raises CodecError where there is none."""
     window = _Window(least, least + MOST_ABOVE, least + ABOVE)
-    width = FIRST_WIDTH if networks.pilot is None else _pilot_width(least, networks, networks.pilot)
+    width = FIRST_WIDTH
+    if networks.pilot is not None:
+        try:
+            width = _pilot_width(least, networks, networks.pilot)
+        except CodecError:
+            if networks.other is not None:
+                with suppress(CodecError):
+                    return reach_quality(least, networks.other)
+            raise
     curve = _Curve(networks)
     found: list[C] = []
+    adjusted: set[int] = set()
 
-    def adjust(fitted: Fitted[C], usual: C) -> bool:
+    def adjust(width: int, fitted: Fitted[C], usual: C) -> bool:
         """Whether steps that reach the target were found; then it is the last coding."""
+        if width in adjusted:
+            return False
+        adjusted.add(width)
         codings = _search(fitted.code, _quality, window, (USUAL_BITS, usual), DB_PER_BIT)
         found.extend(coded for _, coded in codings)
         return _quality(found[-1]) in window
@@ -133,22 +203,30 @@ def reach_quality(least: float, networks: Networks[C]) -> C:
         width = min(high - 1, max(low + 1, width))
         fitted = networks.fit(width)
         usual = fitted.code(USUAL_BITS)
+        if networks.other is not None and not curve.widths and _does_badly(fitted, usual):
+            with suppress(CodecError):
+                return reach_quality(least, networks.other)
         spare = _quality(usual) - least
-        if LEAST_SPARE <= spare <= MOST_SPARE and adjust(fitted, usual):
+        if LEAST_SPARE <= spare <= MOST_SPARE and adjust(width, fitted, usual):
             return found[-1]
         if spare < SPARE:
-            low, poor = width, (fitted, usual)
+            low, poor = width, (width, fitted, usual)
         else:
-            high, good = width, (fitted, usual)
+            high, good = width, (width, fitted, usual)
         curve.add(width, _quality(usual))
         width = curve.width_for(least + SPARE)
     for nearest in (good, poor):
         if nearest is not None and adjust(*nearest):
             return found[-1]
+    if good is not None and any(_quality(coded) < least for coded in found):
+        for bits in SCAN:
+            found.append(good[1].code(bits))
+            if _quality(found[-1]) in window:
+                return found[-1]
     # The narrowest networks are so noisy that one a little wider may do.
     for width in range(high + 1, min(MAX_WIDTH, high + MORE_WIDTHS) + 1) if good else ():
         fitted = networks.fit(width)
-        if adjust(fitted, fitted.code(USUAL_BITS)):
+        if adjust(width, fitted, fitted.code(USUAL_BITS)):
             return found[-1]
     best = min(found, key=lambda coded: abs(_quality(coded) - least))
     if not math.isfinite(best.psnr_db):
@@ -159,18 +237,23 @@ def reach_quality(least: float, networks: Networks[C]) -> C:
     raise _unreachable(f"{least:g} dB", f"{math.floor(100 * best.psnr_db) / 100:.2f} dB")
 
 
-def _pilot_width(least: float, networks: Networks[C], pilot: Callable[[int], float]) -> int:
+def _pilot_width(least: float, networks: Networks[C], pilot: Pilot) -> int:
     """The width to begin with. Raises CodecError where no width comes near."""
     curve = _Curve(networks)
     width = FIRST_WIDTH
     while width not in curve.widths and len(curve.widths) < MOST_PILOTS:
-        curve.add(width, expected := pilot(width) + PILOT_GAIN)
+        curve.add(width, expected := min(pilot(width, 1) + PILOT_GAIN, PSNR_OF_EXACT))
         width = curve.width_for(least + SPARE)
         if abs(expected - least - SPARE) < NEAR:
             break
     most = max(quality for _, quality in curve.points)
-    if width == MAX_WIDTH and most < least - MOST_PILOT_GAIN:
-        raise _unreachable(f"{least:g} dB", f"about {most:.1f} dB")
+    if width == MAX_WIDTH and most < least - MOST_SURPRISE:
+        # Text gains 14 dB over a pilot where photographs gain less than one: a longer pilot tells.
+        length = min(2.0, networks.full_length)
+        longer = max(most, pilot(width, length) + PILOT_GAIN)
+        growth = (longer - most) * math.log2(networks.full_length / length)
+        if longer + MOST_GROWTH * growth < least - MOST_SURPRISE:
+            raise _unreachable(f"{least:g} dB", f"about {longer + growth:.1f} dB")
     return width
 
 
@@ -208,6 +291,8 @@ def _search(
         if result in window:
             break
         low, high = ((at, result), high) if result < window.least else (low, (at, result))
+        if high[0] - low[0] < LEAST_BRACKET:
+            break
         if math.isfinite(low[1]) and math.isfinite(high[1]):
             slope = (high[1] - low[1]) / (high[0] - low[0])
         bits = at + (window.aim - result) / slope
@@ -242,10 +327,16 @@ class _Curve:
             self.slope = min(4.0, max(0.5, (y1 - y0) / (x1 - x0)))
 
     def width_for(self, quality: float) -> int:
-        """By the last point and the slope."""
+        """By the last point and the slope, or the middle of the widths in question where that is
+        not among them."""
         x, y = self.points[-1]
-        doublings = min(20.0, max(-20.0, (quality - y) / self.slope))
-        return self._networks.width_of(2 ** (x + doublings))
+        doublings = -DOWN_FROM_EXACT if y == PSNR_OF_EXACT else (quality - y) / self.slope
+        goal = x + min(MOST_UP, max(-20.0, doublings))
+        poor = max((x for x, y in self.points if y < quality), default=-math.inf)
+        good = min((x for x, y in self.points if y >= quality), default=math.inf)
+        if poor < good and not poor <= goal <= good:
+            goal = (poor + good) / 2
+        return self._networks.width_of(2**goal)
 
 
 def _size(coded: Outcome) -> float:

@@ -55,6 +55,7 @@ def make_video(
     width: int = 64,
     frames: int = 12,
     pts: list[int] | None = None,
+    rate: Fraction = Fraction(25),
     time_base: Fraction = Fraction(1, 25),
     options: dict[str, str] | None = None,
     muxing: dict[str, str] | None = None,
@@ -69,7 +70,7 @@ def make_video(
     with av.open(str(path), "w", options=muxing or {}) as container:
         tracks: list[Any] = []
         for _ in range(streams):
-            track: Any = container.add_stream(codec, rate=25, options=options or {})
+            track: Any = container.add_stream(codec, rate=rate, options=options or {})
             track.width, track.height, track.pix_fmt = width, height, pixel_format
             track.time_base = track.codec_context.time_base = time_base
             track.codec_context.color_range = color_range
@@ -178,3 +179,77 @@ def run_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=60,
     )
+
+
+def encode_packets(
+    codec: str, frames: list[Pixels], pixel_format: str, options: dict[str, str] | None = None
+) -> list[bytes]:
+    """The frames, uint8 [height, width, 3], coded one after another; pixel_format: FFmpeg's."""
+    import av
+
+    context: Any = av.CodecContext.create(codec, "w")
+    context.height, context.width = frames[0].shape[:2]
+    context.pix_fmt, context.framerate = pixel_format, 25
+    context.time_base, context.options = Fraction(1, 25), options or {}
+    packets = []
+    for index, pixels in enumerate(frames):
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=pixel_format)
+        frame.pts, frame.time_base = index, Fraction(1, 25)
+        packets += context.encode(frame)
+    return [bytes(packet) for packet in packets + context.encode(None)]
+
+
+def mux_packets(
+    path: Path,
+    codec: str,
+    packets: list[bytes],
+    *,
+    height: int = 48,
+    width: int = 64,
+    times: list[int] | None = None,
+    pixel_format: str = "yuvj420p",
+) -> None:
+    """Write packets, all key frames, some of them perhaps empty, 25 per second or at `times`."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        track: Any = container.add_stream(codec, rate=25)
+        track.width, track.height, track.pix_fmt = width, height, pixel_format
+        for index, data in enumerate(packets):
+            packet = av.Packet(data) if data else av.Packet(0)
+            packet.stream, packet.time_base = track, Fraction(1, 25)
+            packet.pts = packet.dts = times[index] if times else index
+            packet.is_keyframe = True
+            container.mux(packet)
+
+
+class Pipe:
+    """What a muxer writes that cannot go back, as into a pipe."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self.data += data
+        return len(data)
+
+
+def insert_box(data: bytes, path: list[bytes], box: bytes) -> bytes:
+    """An MP4 file with a box added at the end of the first box that `path` leads to.
+
+    The file must have its moov behind its mdat, so that no offset changes.
+    """
+    start, end, opened = 0, len(data), []
+    for level, name in enumerate(path):
+        inner = {b"stsd": 8}.get(path[level - 1], 0) if level else 0
+        at = start + inner
+        while data[at + 4 : at + 8] != name:
+            at += int.from_bytes(data[at : at + 4], "big")
+            assert at < end, name
+        opened.append(at)
+        start, end = at + 8, at + int.from_bytes(data[at : at + 4], "big")
+    changed = bytearray(data[:end] + box + data[end:])
+    for at in opened:
+        size = int.from_bytes(changed[at : at + 4], "big") + len(box)
+        changed[at : at + 4] = size.to_bytes(4, "big")
+    return bytes(changed)

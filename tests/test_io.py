@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Generator
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -24,7 +26,7 @@ from io_samples import (
 )
 from PIL import Image
 
-from tcnn_codec.io import open_source
+from tcnn_codec.io import Frame, open_source, readers
 
 # Still images
 
@@ -299,6 +301,40 @@ def test_bad_folders(tmp_path: Path) -> None:
 
 
 # Bad input
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("a\nb"), AttributeError("x"), UnicodeDecodeError("utf-8", b"", 0, 1, "bad")]
+)
+def test_whatever_a_library_throws_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """While the file is opened, and while its frames are read."""
+    path = tmp_path / "a.png"
+    Image.fromarray(picture(4, 4, 3)).save(path)
+    opened = open_source(path, max_pixels=LIMIT)
+
+    def fault(*arguments: object, **options: object) -> Generator[Frame, None, None]:
+        raise error
+        yield
+
+    broken = replace(opened, read=fault)
+    monkeypatch.setattr(readers, "open_image", lambda *arguments, **options: broken)
+    refuses(path, "'" + str(path), type(error).__name__, "re-export it")
+    monkeypatch.setattr(readers, "open_image", lambda *arguments, **options: next(fault()))
+    refuses(path, "'" + str(path), type(error).__name__, "re-export it")
+
+
+def test_running_out_of_memory_is_not_the_file_s_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*arguments: object, **options: object) -> None:
+        raise MemoryError
+
+    Image.fromarray(picture(4, 4, 3)).save(tmp_path / "a.png")
+    monkeypatch.setattr(readers, "open_image", fault)
+    with pytest.raises(MemoryError):
+        open_source(tmp_path / "a.png", max_pixels=LIMIT)
 
 
 def test_bad_selections(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from io_samples import (
 
 from tcnn_codec.io import Frame, open_sink, open_source
 from tcnn_codec.io.containers import is_cut_short
+from tcnn_codec.io.geometry import Geometry
 from tcnn_codec.io.video import StreamFacts, choose_decoder
 
 
@@ -99,8 +100,9 @@ def test_the_rule_for_decord() -> None:
         bits=8,
         channels=3,
         video_streams=1,
-        quarter_turns=0,
+        geometry=Geometry(),
         interlaced=False,
+        uniform=True,
         orderly=True,
         decord_installed=True,
     )
@@ -116,8 +118,10 @@ def test_the_rule_for_decord() -> None:
         {"channels": 1},
         {"channels": 4},
         {"video_streams": 2},
-        {"quarter_turns": 3},
+        *({"geometry": Geometry(orientation)} for orientation in range(2, 9)),
+        {"geometry": Geometry(1, bottom=8)},
         {"interlaced": True},
+        {"uniform": False},
         {"orderly": False},
     ):
         assert choose_decoder(replace(good, **change)) == "pyav", change

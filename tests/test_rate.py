@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -25,6 +25,12 @@ class Picture:
     slope: float = 1.5
     coded_bits: float = 4.3
     noise: float = 0.0
+    lost: float = 0.35
+    colour_db: float = 0.0
+    pilot_gain: float = 0.0
+    growth: float = 0.0
+    full_length: float = 1.0
+    other: Picture | None = None
     fits: list[int] = field(default_factory=list)
     pilots: list[int] = field(default_factory=list)
     codings: list[float] = field(default_factory=list)
@@ -37,16 +43,24 @@ class Picture:
         doublings = math.log2(self.parameters(width) / self.parameters(32))
         return self.at_32 + self.slope * doublings
 
-    def pilot(self, width: int) -> float:
+    def pilot(self, width: int, length: float = 1.0) -> float:
         self.pilots.append(width)
-        return self.quality(width) + 0.3 * math.sin(width)
+        grown = self.growth * math.log2(length) - self.pilot_gain
+        return self.quality(width) + 0.3 * math.sin(width) + grown
 
     def fit(self, width: int) -> Fitted:
         self.fits.append(width)
         return Fitted(self, width)
 
     def networks(self) -> Networks[Coding]:
-        return Networks(self.parameters, self.fit, self.pilot, least_size=60)
+        return Networks(
+            self.parameters,
+            self.fit,
+            self.pilot,
+            least_size=60,
+            full_length=self.full_length,
+            other=self.other.networks() if self.other else None,
+        )
 
 
 def show(size: float) -> str:
@@ -58,6 +72,14 @@ class Fitted:
     picture: Picture
     width: int
 
+    @property
+    def colour_db(self) -> float:
+        return self.picture.colour_db
+
+    @property
+    def trained_db(self) -> float:
+        return self.picture.quality(self.width) + 0.35
+
     def rough_size(self, bits: float) -> int:
         coded = max(0.2, self.picture.coded_bits + bits - 6)
         return round(70 + self.picture.parameters(self.width) * coded / 8)
@@ -65,7 +87,7 @@ class Fitted:
     def code(self, bits: float) -> Coding:
         self.picture.codings.append(bits)
         wave = self.picture.noise * math.sin(97 * bits)
-        loss = 0.35 * 4 ** (6 - bits)
+        loss = self.picture.lost * 4 ** (6 - bits)
         return Coding(
             size=round(self.rough_size(bits) * (1 + wave / 10)),
             psnr_db=self.picture.quality(self.width) + 0.35 - loss + wave,
@@ -152,3 +174,75 @@ def test_an_exact_picture_is_above_every_quality() -> None:
         CodecError, match="every network tried is exact or poorer; choose --width 1"
     ):
         reach_quality(40.0, picture.networks())
+
+
+def test_a_slow_picture_is_not_refused_for_its_pilots() -> None:
+    """Text gains many dB over a pilot; two pilots tell how many more are to come."""
+    slow = Picture(pilot_gain=14.0, growth=5.0, full_length=4.0)
+    least = round(slow.quality(128), 2)
+    assert least <= reach_quality(least, slow.networks()).psnr_db <= least + 0.1
+    # As poor in its first pilot, but the second is no better.
+    done = Picture(pilot_gain=14.0, full_length=4.0)
+    with pytest.raises(CodecError, match="the nearest that can be is about "):
+        reach_quality(least, done.networks())
+    assert done.fits == []
+
+
+@pytest.mark.parametrize("least", [20.0, 33.3, 47.0])
+def test_steep_pictures_take_no_needlessly_wide_network(least: float) -> None:
+    """An icon goes from nothing to exact within a few doublings."""
+
+    class Icon(Picture):
+        def quality(self, width: int) -> float:
+            found = super().quality(width)
+            return found if found < 60 else math.inf
+
+    icon = Icon(at_32=75.0, slope=12.0)
+    assert least <= reach_quality(least, icon.networks()).psnr_db <= least + 0.1
+    assert max(icon.fits) <= 32
+    assert len(icon.pilots) <= 5
+    assert len(icon.fits) <= 6
+
+
+@pytest.mark.parametrize("least", [15.0, 20.0, 24.0])
+def test_the_nearest_quality_can_be_asked_for(least: float) -> None:
+    """Though chance decides: every weight of a small flat picture is worth a dB. What is tried in
+    the end is the same as long as the same width comes into question."""
+    picture = Picture(noise=4.0)
+    try:
+        found = reach_quality(least, picture.networks()).psnr_db
+    except CodecError as error:
+        least = float(str(error).split("the nearest that can be is ")[1].split(" dB")[0])
+        found = reach_quality(least, picture.networks()).psnr_db
+    assert least <= found <= least + 0.1
+
+
+def test_where_rounding_costs_much_several_codings_and_another_depth_are_tried() -> None:
+    other = Picture(at_32=33.0)
+    picture = Picture(at_32=36.0, lost=9.0, noise=2.0, other=other)
+    found = reach_size(9999, picture.networks(), show)
+    assert 0.97 * 9999 <= found.size <= 9999
+    assert len(picture.codings) >= 5
+    assert other.fits
+    first = Picture(at_32=36.0, lost=9.0, noise=2.0)
+    alone = reach_size(9999, first.networks(), show)
+    assert found.psnr_db > alone.psnr_db
+    assert reach_quality(33.0, picture.networks()).psnr_db >= 33.0
+    assert len(picture.fits) == 2, "one for the size, one to learn that it does badly"
+
+
+def test_networks_that_did_not_learn_are_left_for_others() -> None:
+    other = Picture()
+    picture = Picture(at_32=8.0, slope=0.0, colour_db=8.3, other=other)
+    assert reach_size(5000, picture.networks(), show).psnr_db > 20
+    assert reach_quality(24.0, picture.networks()).psnr_db >= 24
+    assert other.fits
+
+
+@pytest.mark.parametrize("picture", PICTURES, ids=range(len(PICTURES)))
+def test_photographs_need_no_other_depth(picture: Picture) -> None:
+    other = Picture()
+    tried = replace(picture, other=other)
+    reach_size(9999, tried.networks(), show)
+    reach_quality(round(picture.at_32, 2), tried.networks())
+    assert other.fits == []

@@ -135,3 +135,10 @@ def test_larger_lambda_gives_smaller_files() -> None:
     ]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > 1.5 * sizes[-1]
+
+
+@pytest.mark.parametrize("most", [200, 600])
+def test_a_flat_picture_has_the_size_asked_for(most: int) -> None:
+    stream = tcnn_codec.encode(np.full((20, 30, 3), 77, np.uint8), bytes=most, steps=STEPS)
+    assert 0.97 * most <= len(stream) <= most
+    assert np.abs(tcnn_codec.decode(stream).astype(int) - 77).max() <= 1

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcnn_codec.errors import CodecError
-from tcnn_codec.io.video import import_av
+from tcnn_codec.io.streams import import_av
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

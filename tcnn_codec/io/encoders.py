@@ -11,7 +11,7 @@ import numpy as np
 
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io.frames import Frame, SinkSpec
-from tcnn_codec.io.video import import_av
+from tcnn_codec.io.streams import import_av
 
 if TYPE_CHECKING:
     from av.container import OutputContainer

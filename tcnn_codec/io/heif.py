@@ -64,7 +64,7 @@ def read_heif(path: Path) -> HeifFacts | None:
             # The item of a grid has no depth of its own, but its tiles have.
             bits=max([8, *map(_bits, chosen), *(_bits(p) for p in known if p[0] != b"pixi")]),
             transfer=next((t for p in chosen if (t := _transfer(p))), 2),
-            aperture=next((c for p in chosen if (c := _clean_aperture(p))), None),
+            aperture=next((clean_aperture(data) for name, data in chosen if name == b"clap"), None),
         )
 
 
@@ -143,9 +143,9 @@ def _transfer(found: _Property) -> int | None:
     return None
 
 
-def _clean_aperture(found: _Property) -> tuple[Fraction, Fraction, Fraction, Fraction] | None:
-    name, data = found
-    if name != b"clap" or len(data) < 32:
+def clean_aperture(data: bytes) -> tuple[Fraction, Fraction, Fraction, Fraction] | None:
+    """The aperture, as `crop_of` takes it, in a clap box's content; None where it is malformed."""
+    if len(data) < 32:
         return None
     numbers = struct.unpack(">IIIIiIiI", data[:32])
     if 0 in numbers[1::2]:

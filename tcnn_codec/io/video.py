@@ -8,34 +8,42 @@ tagged with, and BT.601 limited range where it is not; measured, they agree bit 
 from __future__ import annotations
 
 import importlib.util
+import sys
 from array import array
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tcnn_codec.errors import CodecError
-from tcnn_codec.io.containers import is_cut_short
-from tcnn_codec.io.frames import Frame, Source, broken_at, check_selection, check_size
+from tcnn_codec.io.frames import Frame, Source, check_selection, check_size
+from tcnn_codec.io.geometry import Geometry
+from tcnn_codec.io.silence import silent_library
+from tcnn_codec.io.streams import Frames, open_container, orientation, select_stream
+from tcnn_codec.io.timing import complete_times, declared_rate, nominal_rate
+from tcnn_codec.io.tracks import Track
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-    from av.packet import Packet
     from av.video.frame import VideoFrame
+    from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
-# Containers only: FFmpeg would also take playlists, which name other files, and plain text.
-_DEMUXERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,yuv4mpegpipe,mpegts,mpeg,mpegvideo,"
-    "flv,asf,ogg,ivf,obu,h264,hevc,m4v,mxf,nut,dv"
-)
-_THREADS = 4  # frame threads each hold frames: bounded, whatever the machine
 _LIMITED = 1  # FFmpeg's AVCOL_RANGE_MPEG
+_ALPHA_BYTE = 3 if sys.byteorder == "little" else 0
 _HDR = {16: "PQ", 18: "HLG"}
+#: Limited-range grey to full range, which swscale takes every grey for.
+_EXPANDED = np.rint(((np.arange(256) - 16) * (255 / 219)).clip(0, 255)).astype(np.uint8)
+#: Kinds of streams beside video.
+_LEFT_OUT = {
+    "audio": "audio is not kept",
+    "subtitles": "subtitles are not kept",
+    "attachments": "attachments are not kept",
+}
 
 
 _Pixels = Generator[NDArray[np.uint8], None, None]
@@ -45,8 +53,10 @@ _Pixels = Generator[NDArray[np.uint8], None, None]
 class StreamFacts:
     """What decides which library decodes a clip; see `choose_decoder`.
 
-    `quarter_turns`, 0 to 3, counter-clockwise, set the frames upright. `orderly`: the packets
-    start with a key frame, are intact, and their sorted pts are those of the frames.
+    bits, channels: the most of any frame. geometry: of a frame that is not shown as it is stored,
+    if there is one. interlaced: any frame is. uniform: all frames have the same pixel format,
+    matrix and range. orderly: the packets start with a key frame, are intact, and their sorted pts
+    are those of the frames.
     """
 
     demuxer: str
@@ -54,8 +64,9 @@ class StreamFacts:
     bits: int
     channels: int
     video_streams: int
-    quarter_turns: int
+    geometry: Geometry
     interlaced: bool
+    uniform: bool
     orderly: bool
     decord_installed: bool
 
@@ -73,6 +84,28 @@ class _Survey:
     notes: tuple[str, ...]
 
 
+@dataclass
+class _Seen:
+    """What the frames of a clip were so far; all of them count, as any may be the odd one."""
+
+    channels: int = 1
+    bits: int = 1
+    interlaced: bool = False
+    kinds: set[tuple[str, int, int]] = field(default_factory=set)
+    transfers: set[int] = field(default_factory=set)
+    tilts: set[int] = field(default_factory=set)
+    geometries: set[Geometry] = field(default_factory=set)
+
+    def add(self, frame: VideoFrame, geometry: Geometry) -> None:
+        self.channels = max(self.channels, _channels(frame))
+        self.bits = max(self.bits, *(component.bits for component in frame.format.components))
+        self.interlaced |= frame.interlaced_frame
+        self.kinds.add((frame.format.name, frame.colorspace, frame.color_range))
+        self.transfers.add(frame.color_trc)
+        self.tilts.add(abs(orientation(frame)[1]))
+        self.geometries.add(geometry)
+
+
 def choose_decoder(facts: StreamFacts) -> Literal["decord", "pyav"]:
     """The one rule: decord where it was measured to give PyAV's frames bit for bit."""
     if not facts.decord_installed:
@@ -87,8 +120,10 @@ def choose_decoder(facts: StreamFacts) -> Literal["decord", "pyav"]:
         return "pyav"  # it gives RGB alone: no alpha, no single grey channel
     if facts.video_streams != 1:
         return "pyav"  # it picks the second of two
-    if facts.quarter_turns != 0:
-        return "pyav"  # some rotated clips come out with four channels
+    if facts.geometry != Geometry():
+        return "pyav"  # it knows no crops, and some rotated clips come out with four channels
+    if not facts.uniform:
+        return "pyav"  # it converts all frames as the first, so nothing may change
     if facts.interlaced:
         return "pyav"  # its chroma is 27 dB off
     if not facts.orderly:
@@ -101,9 +136,9 @@ def open_video(path: Path, first: int, last: int | None, *, max_pixels: int) -> 
 
     Decodes the clip once here, up to `last`, without converting or keeping a frame: so the
     times and the count are exact, and damage is found before any work is spent on the clip.
-    Reading goes strictly forward from the start. Missing or repeated timestamps are replaced
-    by the previous one plus a frame's duration. Raises CodecError for content that is no
-    video, damage, a change of size, too many pixels or an empty selection.
+    Reading goes strictly forward from the start. `complete_times` replaces timestamps that are
+    missing or repeated, and `nominal_rate` takes the frame rate from all. Raises CodecError for
+    content that is no video, damage, a change of size, too many pixels or an empty selection.
     """
     survey = _survey(path, last, max_pixels)
     count = len(survey.pts)
@@ -133,184 +168,157 @@ def open_video(path: Path, first: int, last: int | None, *, max_pixels: int) -> 
     )
 
 
-def import_av() -> Any:
-    """PyAV, or a CodecError that says how to get it."""
-    try:
-        import av
-    except ImportError as error:
-        raise CodecError(f"videos need PyAV ({error}); install it with: pip install av") from error
-    return av
-
-
-def _open(path: Path) -> InputContainer:
-    av = import_av()
-    options = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
-    try:
-        container: InputContainer = av.open(str(path.resolve()), options=options)
-    except av.FFmpegError as error:
-        raise CodecError(
-            f"'{path}' is neither an image nor a video, or is damaged beyond recognition: Pillow "
-            f"and FFmpeg cannot open it ({_reason(error)}); give a PNG, JPEG, WebP, MP4, MKV, ..."
-        ) from error
-    return container
-
-
-def _select_stream(path: Path, container: InputContainer) -> tuple[VideoStream, int]:
-    """The first stream marked as default, else the first; and how many there are."""
-    from av.stream import Disposition
-
-    streams = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & Disposition.attached_pic
-    ]
-    if not streams:
-        raise CodecError(f"'{path}' has no video stream; give an image or a video")
-    marked = [stream for stream in streams if stream.disposition & Disposition.default]
-    stream = (marked or streams)[0]
-    stream.thread_count = _THREADS
-    stream.thread_type = "AUTO"
-    return stream, len(streams)
-
-
-def _decode(
-    path: Path,
-    container: InputContainer,
-    stream: VideoStream,
-    on_packet: Callable[[Packet[VideoStream]], None] = lambda packet: None,
-) -> Generator[VideoFrame, None, None]:
-    """Every frame in presentation order; CodecError at the first that is damaged or missing."""
-    av = import_av()
-    readable = 0
-    try:
-        for packet in container.demux(stream):
-            on_packet(packet)
-            for frame in packet.decode():
-                if frame.is_corrupt:  # FFmpeg has painted over damage
-                    raise broken_at(path, readable, "damaged frame")
-                yield frame
-                readable += 1
-    except av.FFmpegError as error:
-        raise broken_at(path, readable, _reason(error)) from error
-    if is_cut_short(path):
-        raise broken_at(path, readable, "the file ends too early")
-
-
 def _survey(path: Path, last: int | None, max_pixels: int) -> _Survey:
-    packet_pts: array[int] = array("q")
-    intact = True
-
-    def on_packet(packet: Packet[VideoStream]) -> None:
-        nonlocal intact
-        if packet.pts is None:
-            intact &= packet.size == 0  # the packet that flushes the decoder has neither
-            return
-        intact &= not (packet.is_corrupt or packet.is_discard)
-        intact &= packet.is_keyframe or len(packet_pts) > 0
-        packet_pts.append(packet.pts)
-
-    with _open(path) as container:
-        stream, video_streams = _select_stream(path, container)
+    with open_container(path) as container:
+        stream, video_streams, track = select_stream(path, container)
         check_size(path, stream.height, stream.width, max_pixels)
-        rate, time_base = _rates(stream)
-        step = max(1, round(1 / (rate * time_base)))
-        pts: array[int] = array("q")
-        interlaced = False
-        first: VideoFrame | None = None
-        for frame in _decode(path, container, stream, on_packet):
-            first = first or frame
-            if (frame.width, frame.height) != (first.width, first.height):
+        seen = _Seen()
+        stamps: list[int | None] = []
+        size = (0, 0)
+        frames = Frames(path, container, stream)
+        for frame, stamp in frames:
+            check_size(path, frame.height, frame.width, max_pixels)
+            geometry = _geometry(frame, track)
+            shown = geometry.shown_size(frame.height, frame.width)
+            size = size if stamps else shown
+            if shown != size:
                 raise CodecError(
-                    f"frame {len(pts)} of '{path}' is {frame.width}x{frame.height} and the first "
-                    f"{first.width}x{first.height}: one size is needed; re-encode it, or take "
-                    f"--frames 0:{len(pts)}"
+                    f"frame {len(stamps)} of '{path}' is {shown[1]}x{shown[0]} and the first "
+                    f"{size[1]}x{size[0]}: one size is needed; re-encode it, or take "
+                    f"--frames 0:{len(stamps)}"
                 )
-            interlaced |= frame.interlaced_frame
-            stamped = frame.pts is not None and (not pts or frame.pts > pts[-1])
-            pts.append(cast("int", frame.pts) if stamped else pts[-1] + step if pts else 0)
-            if len(pts) == last:
+            seen.add(frame, geometry)
+            stamps.append(stamp)
+            if len(stamps) == last:
                 break
-        if first is None:
-            raise CodecError(f"'{path}' holds no video frame; give a video with at least one")
-        check_size(path, first.height, first.width, max_pixels)
+        if not stamps:
+            short = f"; {frames.cut_note}" if frames.cut_note else ""
+            raise CodecError(
+                f"'{path}' holds no video frame{short}; give a video with at least one"
+            )
+        demuxer = container.format.name
+        pts, time_base, rate = _times(demuxer, stream, frames, stamps, len(stamps) == last)
         # The packets run ahead of the frames, so only as many as frames came out are compared.
+        packet_pts = frames.packet_pts
         in_order = array("q", sorted(packet_pts)[: len(pts)]) == pts
-        quarter_turns = round(first.rotation / 90) % 4
-        turned = quarter_turns % 2 == 1
+        turned = seen.geometries - {Geometry()}
         return _Survey(
             facts=StreamFacts(
-                demuxer=container.format.name,
+                demuxer=demuxer,
                 codec=stream.codec_context.name,
-                bits=max(component.bits for component in first.format.components),
-                channels=_channels(first),
+                bits=seen.bits,
+                channels=seen.channels,
                 video_streams=video_streams,
-                quarter_turns=quarter_turns,
-                interlaced=interlaced,
-                orderly=intact and in_order and packet_pts[0] == min(packet_pts),
+                geometry=next(iter(turned), Geometry()),
+                interlaced=seen.interlaced,
+                uniform=len(seen.kinds) == 1,
+                orderly=frames.intact and in_order and packet_pts[0] == min(packet_pts),
                 decord_installed=importlib.util.find_spec("decord") is not None,
             ),
-            height=first.width if turned else first.height,
-            width=first.height if turned else first.width,
+            height=size[0],
+            width=size[1],
             pts=pts,
             time_base=time_base,
             frame_rate=rate,
-            notes=tuple(_notes(container, stream, video_streams, first)),
+            notes=tuple(_notes(container, stream, video_streams, seen, frames.cut_note)),
         )
 
 
-def _rates(stream: VideoStream) -> tuple[Fraction, Fraction]:
-    rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
-    return Fraction(rate), Fraction(stream.time_base or 1 / rate)
+def _times(
+    demuxer: str,
+    stream: VideoStream,
+    frames: Frames,
+    stamps: Sequence[int | None],
+    stopped: bool,
+) -> tuple[array[int], Fraction, Fraction]:
+    """(pts of the surveyed frames, time base, frame rate); stopped: there may be more frames."""
+    declared = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+    # The average is that of FFmpeg's clock where a file has none, and twice that of the frames
+    # where packets hold fields; the guess looks into the frames too.
+    likeliest = [stream.guessed_rate, *declared]
+    if all(stamp is None for stamp in stamps):
+        likeliest.insert(0, stream.codec_context.framerate)
+    rate = declared_rate(likeliest)
+    time_base = Fraction(stream.time_base or 1 / rate)
+    slots = sorted(frames.packet_dts)
+    if demuxer == "avi" and (stopped or len(slots) == len(stamps)) and len(slots) >= len(stamps):
+        # AVI has a place for each frame and no times: FFmpeg's pts are guessed from those places,
+        # and out of order where B-frames are.
+        stamps = slots[: len(stamps)]
+    pts = complete_times(stamps, 1 / (rate * time_base))
+    if len(pts) > 1:
+        rate = nominal_rate(pts, time_base, [rate, *declared])
+    return array("q", pts), time_base, rate
+
+
+def _geometry(frame: VideoFrame, track: Track) -> Geometry:
+    """What the container cuts off, then what the display matrix says."""
+    crop = track.crop(frame.height, frame.width)
+    return replace(crop, orientation=orientation(frame)[0])
 
 
 def _channels(frame: VideoFrame) -> int:
     components = frame.format.components
     if frame.format.has_palette:
-        return 3
+        # FFmpeg's, 256 colours of 32 bits in the order of the machine, alpha on top.
+        palette = bytes(frame.planes[1])
+        return 4 if min(palette[_ALPHA_BYTE::4]) < 255 else 3
     if any(component.is_alpha for component in components):
         return 4
     return 1 if len(components) == 1 else 3
 
 
 def _notes(
-    container: InputContainer, stream: VideoStream, video_streams: int, frame: VideoFrame
+    container: InputContainer,
+    stream: VideoStream,
+    video_streams: int,
+    seen: _Seen,
+    cut_note: str | None,
 ) -> list[str]:
     notes = []
-    bits = max(component.bits for component in frame.format.components)
-    if bits > 8:
-        notes.append(f"{bits}-bit samples are rounded to 8 bit")
-    if frame.color_trc in _HDR:
-        notes.append(f"HDR ({_HDR[frame.color_trc]}) is not tone-mapped")
-    if stream.metadata.get("alpha_mode") == "1" and _channels(frame) != 4:
+    if seen.bits > 8:
+        notes.append(f"{seen.bits}-bit samples are rounded to 8 bit")
+    notes += [f"HDR ({_HDR[t]}) is not tone-mapped" for t in sorted(seen.transfers & _HDR.keys())]
+    if stream.metadata.get("alpha_mode") == "1" and seen.channels != 4:
         notes.append("the alpha channel is dropped")
     if stream.sample_aspect_ratio not in (None, 0, 1):
         notes.append(f"the pixel aspect ratio {stream.sample_aspect_ratio} is not kept")
+    if max(seen.tilts) > 0:
+        notes.append(f"a rotation is rounded to quarter turns, by {max(seen.tilts)} degrees")
+    if cut_note is not None:
+        notes.append(cut_note)
     if video_streams > 1:
         notes.append(f"stream {stream.index}, one of {video_streams} video streams, is read")
-    if container.streams.audio:
-        notes.append("sound is not kept")
-    return notes
+    return notes + [note for kind, note in _LEFT_OUT.items() if getattr(container.streams, kind)]
 
 
 def _pyav_frames(path: Path, survey: _Survey, first: int) -> _Pixels:
     """Frames from `first` to the last surveyed, uint8 [height, width, channels], upright."""
-    name = {1: "gray", 3: "rgb24", 4: "rgba"}[survey.facts.channels]
-    with _open(path) as container:
+    with open_container(path) as container:
         from av.video.reformatter import VideoReformatter
 
         reformatter = VideoReformatter()  # one for all: setting it up costs more than its work
-        stream, _ = _select_stream(path, container)
-        for index, frame in enumerate(_decode(path, container, stream)):
+        stream, _, track = select_stream(path, container)
+        for index, (frame, _) in enumerate(Frames(path, container, stream)):
             if index >= first:
-                pixels = np.asarray(reformatter.reformat(frame, format=name).to_ndarray())
-                if name == "gray" and frame.color_range == _LIMITED:
-                    # swscale takes every grey for full range.
-                    full = (pixels.astype(np.float32) - 16) * (255 / 219)
-                    pixels = np.rint(full.clip(0, 255)).astype(np.uint8)
-                pixels = pixels.reshape(frame.height, frame.width, survey.facts.channels)
-                yield np.ascontiguousarray(np.rot90(pixels, survey.facts.quarter_turns))
+                pixels = _convert(reformatter, frame, survey.facts.channels)
+                yield _geometry(frame, track).apply(pixels)
             if index + 1 == len(survey.pts):
                 return
+
+
+def _convert(reformatter: VideoReformatter, frame: VideoFrame, channels: int) -> NDArray[np.uint8]:
+    """uint8 [height, width, channels] as stored; the frame has that many channels or fewer."""
+    name = {1: "gray", 3: "rgb24", 4: "rgba"}[channels]
+    shown = reformatter.reformat(frame, format=name).to_ndarray()
+    pixels: NDArray[np.uint8] = np.asarray(shown, np.uint8)
+    pixels = pixels.reshape(frame.height, frame.width, channels)
+    grey = sum(not component.is_alpha for component in frame.format.components) == 1
+    if grey and frame.color_range == _LIMITED and not frame.format.has_palette:
+        expanded: NDArray[np.uint8] = _EXPANDED[pixels]
+        expanded[..., 3:] = pixels[..., 3:]
+        return expanded
+    return pixels
 
 
 def _decord_frames(path: Path, survey: _Survey, first: int) -> _Pixels:
@@ -323,10 +331,12 @@ def _decord_frames(path: Path, survey: _Survey, first: int) -> _Pixels:
         import decord
 
         decord.logging.set_level(decord.logging.QUIET)
-        # One thread: its memory then stays the same however long the clip.
-        reader = decord.VideoReader(str(path.resolve()), ctx=decord.cpu(0), num_threads=1)
+        with silent_library():  # it reports what it cannot open there, quiet or not
+            # One thread: its memory then stays the same however long the clip.
+            reader = decord.VideoReader(str(path.resolve()), ctx=decord.cpu(0), num_threads=1)
         for index in range(len(survey.pts)):
-            pixels = reader.next().asnumpy()
+            with silent_library():
+                pixels = reader.next().asnumpy()
             if pixels.shape != expected or pixels.dtype != np.uint8:
                 return
             if index >= first:
@@ -335,7 +345,3 @@ def _decord_frames(path: Path, survey: _Survey, first: int) -> _Pixels:
         # A library that fails to load, a name that is not UTF-8, a native failure: whatever the
         # cause, PyAV reads on and is the one to judge the file.
         return
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)

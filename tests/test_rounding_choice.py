@@ -1,0 +1,256 @@
+"""Of the ways to round a network the encoder measures and takes the best, flat pictures too."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tcnn_codec
+from tcnn_codec import coding, refine
+from tcnn_codec.backends.base import U8
+from tcnn_codec.backends.cpu import CpuBackend
+from tcnn_codec.chunks import Chunk
+from tcnn_codec.coding import ChunkCoder, Item, Tensors
+from tcnn_codec.config import EncodeConfig
+from tcnn_codec.entropy import encode_tensors
+from tcnn_codec.quantise import QuantisedTensor, canonical, constant, dequantise, quantise
+from tcnn_codec.refine import NOISE, balance_steps, deviation_from
+from tcnn_codec.schedule import shuffle
+from tcnn_codec.siren import F32, SirenSpec, initialise
+
+BACKEND = CpuBackend(1)
+STEPS = 240
+SMALL = (
+    ("flat", "clear 40x30"),
+    ("two-tone", "halves 32x32"),
+    ("text", "64x24"),
+    ("icon", "16x16"),
+    ("gradient", "2x1"),
+    ("checkerboard", "32x32 by 1"),
+    ("noise", "3x3"),
+    ("hot pixel", "16x16"),
+)
+
+
+@pytest.fixture(scope="module")
+def synthetic() -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parents[1] / "bench"))
+        yield importlib.import_module("synthetic")
+
+
+def item_of(pixels: U8, seed: int = 0) -> Item:
+    """One chunk of pixels [height, width, channels] or [frames, height, width, channels]."""
+    chunk = Chunk(pixels if pixels.ndim == 4 else pixels[None])
+    target = chunk.pixels.reshape(-1, pixels.shape[-1])
+    return Item(0, chunk, target, shuffle(len(target), seed), tuple(range(len(chunk.pixels))))
+
+
+def coder_of(item: Item, decoder: Any = BACKEND, **options: Any) -> ChunkCoder:
+    config = EncodeConfig(**{"steps": STEPS, "threads": 1, **options})
+    channels = item.target.shape[1]
+    spec = SirenSpec(width=config.width or 8, frequencies=6, out_channels=channels)
+    return ChunkCoder(BACKEND, decoder, config, spec)
+
+
+def error_of(coder: ChunkCoder, item: Item, tensors: Tensors) -> float:
+    """Mean squared, of the 8-bit samples that a decoder puts out."""
+    decoded = BACKEND.render(coder.spec, dequantise(coder.spec, tensors), item.chunk.grid)
+    return float(np.mean(np.square(decoded.astype(int) - item.chunk.pixels)))
+
+
+def checkers(side: int = 32) -> U8:
+    y, x = np.mgrid[:side, :side]
+    return np.uint8(255 * ((x + y) % 2))[..., None]
+
+
+def hot_pixel(side: int = 16) -> U8:
+    found = np.zeros((side, side, 3), np.uint8)
+    found[side // 3, side // 2] = 255
+    return found
+
+
+def test_there_are_forty_pictures_of_every_kind_and_size(synthetic: Any) -> None:
+    pictures = synthetic.pictures()
+    every = [pixels for named in pictures.values() for pixels in named.values()]
+    assert len(pictures) == 8
+    assert len(every) == 40
+    assert {pixels.dtype for pixels in every} == {np.dtype(np.uint8)}
+    assert min(pixels.shape[:2] for pixels in every) == (1, 1)
+    assert max(pixels.shape[:2] for pixels in every) == (512, 512)
+    again = [pixels for named in synthetic.pictures().values() for pixels in named.values()]
+    assert all(np.array_equal(a, b) for a, b in zip(every, again, strict=True))
+
+
+@pytest.mark.parametrize("width", [4, 16])
+@pytest.mark.parametrize(("kind", "name"), SMALL)
+def test_nothing_simpler_decodes_better(synthetic: Any, kind: str, name: str, width: int) -> None:
+    config = EncodeConfig(width=width, steps=STEPS, threads=1)
+    found = synthetic.measure(synthetic.pictures()[kind][name], config)
+    assert not found.violated, found
+
+
+def test_the_benchmark_has_a_row_for_every_network(tmp_path: Path) -> None:
+    script, file = Path(__file__).parents[1] / "bench" / "synthetic.py", tmp_path / "found.json"
+    command = [sys.executable, script, "--quick", "--threads", "1", "--json", file]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(file.read_text())["rows"]
+    networks = [row for row in rows if row["part"] == "network"]
+    summaries = [row for row in rows if row["part"] == "summary"]
+    assert len(networks) == 32
+    assert [row["networks"] for row in summaries] == [4] * 8 + [32]
+    assert all(f"\n{row['kind']} " in done.stdout for row in summaries)
+    assert not any(row["violations"] for row in summaries)
+
+
+@pytest.mark.parametrize("bits", [4, 6, 9])
+@pytest.mark.parametrize("steps", [5, STEPS])
+def test_rounding_is_never_worse_than_equal_bits_at_once(bits: int, steps: int) -> None:
+    for pixels in (checkers(), hot_pixel()):
+        item = item_of(pixels)
+        coder = coder_of(item, steps=steps)
+        params = coder.fit(item, STEPS, None)
+        rounded = coder.round(item, params, bits, None)
+        plain = canonical(coder.spec, quantise(coder.spec, params, bits))
+        assert rounded.error <= error_of(coder, item, plain)
+        assert rounded.error == pytest.approx(error_of(coder, item, rounded.tensors), rel=1e-12)
+
+
+def whole_changes(monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> Tensors:
+    with monkeypatch.context() as patch:
+        patch.setattr(refine, "SHARES", (1.0,))
+        return balance_steps(*arguments)
+
+
+def test_changes_that_do_harm_are_scaled_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    item = item_of(checkers())
+    coder = coder_of(item, width=16)
+    params, spec, grid = coder.fit(item, 8 * STEPS, None), coder.spec, item.chunk.grid
+    before = quantise(spec, params, 6)
+    arguments = BACKEND, spec, params, grid, before
+    deviation = deviation_from(BACKEND, spec, params, grid)
+    plain, whole, chosen = (
+        deviation(dequantise(spec, tensors))
+        for tensors in (before, whole_changes(monkeypatch, *arguments), balance_steps(*arguments))
+    )
+    assert whole > NOISE * plain, "the picture no longer shows what this is about"
+    assert chosen <= NOISE * plain
+
+
+def test_changes_that_do_good_are_made_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, grid = SirenSpec(width=24), item_of(checkers()).chunk.grid
+    params = initialise(spec, 0)
+    arguments = BACKEND, spec, params, grid, quantise(spec, params, 7)
+    for a, b in zip(whole_changes(monkeypatch, *arguments), balance_steps(*arguments), strict=True):
+        assert a.step == b.step
+        assert np.array_equal(a.values, b.values)
+
+
+def test_a_price_decides_between_the_shares() -> None:
+    spec, grid = SirenSpec(width=24), item_of(checkers()).chunk.grid
+    params = initialise(spec, 0)
+    before = quantise(spec, params, 7)
+
+    def price(tensors: Sequence[QuantisedTensor]) -> float:
+        return 0.0 if all(a is b for a, b in zip(tensors, before, strict=True)) else 100.0
+
+    assert balance_steps(BACKEND, spec, params, grid, before, None, price) == before
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_constant_network_is_exactly_its_colour(channels: int) -> None:
+    spec = SirenSpec(width=5, out_channels=channels)
+    for level in range(256):
+        colour = np.array([level, 255 - level, 0, 128][:channels], np.uint8)
+        tensors = constant(spec, colour)
+        decoded = BACKEND.render(spec, dequantise(spec, tensors), item_of(checkers(2)).chunk.grid)
+        assert (decoded == colour).all()
+    assert len(encode_tensors(spec, tensors)) < 60
+
+
+def test_a_network_poorer_than_one_colour_becomes_that_colour() -> None:
+    item = item_of(hot_pixel())
+    coder = coder_of(item)
+    noise = np.random.default_rng(0).normal(0, 1, coder.spec.parameter_count).astype(np.float32)
+    rounded = coder.round(item, noise, 6, None)
+    mean = np.rint(item.target.mean(axis=0))
+    assert rounded.error == np.mean(np.square(item.target - mean))
+    assert len(encode_tensors(coder.spec, rounded.tensors)) < 60
+    # A size asked for is one to be kept.
+    sized = coder_of(item, bytes=500)
+    assert len(encode_tensors(sized.spec, sized.round(item, noise, 6, None).tensors)) > 60
+
+
+@pytest.mark.parametrize("colour", [[0], [255], [200, 30, 99], [12, 34, 56, 0]])
+@pytest.mark.parametrize("options", [{"width": 32}, {"preset": "best"}, {"lambda_": 100.0}])
+def test_one_colour_is_exact_and_takes_no_fit(
+    monkeypatch: pytest.MonkeyPatch, colour: list[int], options: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(coding, "fit", None)
+    for height, width in ((1, 1), (30, 20)):
+        pixels = np.broadcast_to(np.uint8(colour), (height, width, len(colour)))
+        stream = tcnn_codec.encode(pixels, **options)
+        assert np.array_equal(tcnn_codec.decode(stream), pixels)
+        assert len(stream) < 150
+
+
+def test_a_black_chunk_of_a_video_is_exact() -> None:
+    clip = np.zeros((4, 16, 16, 3), np.uint8)
+    clip[2:] = np.random.default_rng(0).integers(0, 256, clip[2:].shape)
+    stream = tcnn_codec.encode(clip, width=8, chunk_frames=2, steps=40, threads=1)
+    decoded = tcnn_codec.decode(stream)
+    assert not decoded[:2].any()
+    assert decoded[2:].any()
+
+
+@pytest.mark.parametrize("value", [1e-3, 1.0, 100.0, 1e5])
+def test_lambda_weighs_what_it_says(value: float) -> None:
+    for pixels in (checkers(), hot_pixel()):
+        item = item_of(pixels)
+        coder = coder_of(item, lambda_=value)
+        params = coder.fit(item, STEPS, None)
+
+        def cost(error: float, tensors: Tensors, coder: ChunkCoder = coder) -> float:
+            size = len(encode_tensors(coder.spec, tensors))
+            return error + value * 8 * size / item.chunk.grid.pixels  # noqa: B023
+
+        rounded = coder.round(item, params, 6, None)
+        plain = canonical(coder.spec, quantise(coder.spec, params, 6))
+        colour = np.rint(item.target.mean(axis=0)).astype(np.uint8)
+        for other in (plain, constant(coder.spec, colour)):
+            least = cost(error_of(coder, item, other), other)
+            assert cost(rounded.error, rounded.tensors) <= least * (1 + 1e-12)
+
+
+class Renders:
+    """A decoder that counts what it renders."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def render(self, spec: SirenSpec, params: F32, grid: Any) -> U8:
+        self.count += 1
+        return BACKEND.render(spec, params, grid)
+
+
+@pytest.mark.parametrize(("deviations", "renders"), [((1, 2, 3), 1), ((2, 1, 3), 2)])
+def test_of_a_long_chunk_only_what_may_be_better_is_rendered(
+    monkeypatch: pytest.MonkeyPatch, deviations: tuple[float, ...], renders: int
+) -> None:
+    """Where a picture has more pixels than the steps of rounding saw."""
+    scripted = iter(deviations)
+    monkeypatch.setattr(coding, "deviation_from", lambda *_: lambda _: next(scripted))
+    item, decoder = item_of(checkers(128)), Renders()
+    coder = coder_of(item, decoder, steps=8)
+    params = initialise(coder.spec, 0)
+    spent = coder.round(item, params, 6, None)
+    assert decoder.count == renders + (spent.error == item.constant[1])
