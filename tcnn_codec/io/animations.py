@@ -14,6 +14,7 @@ from tcnn_codec.io.frames import Frame, Source, broken_at, check_selection, chec
 from tcnn_codec.io.geometry import Geometry
 from tcnn_codec.io.pictures import open_known
 from tcnn_codec.io.silence import quietly
+from tcnn_codec.io.timing import nominal_rate
 
 ANIMATED = {"PNG", "WEBP", "GIF", "AVIF"}
 #: Of a frame that is to be shown "as fast as possible", as browsers show it.
@@ -67,7 +68,7 @@ def open_animation(
         width=width,
         channels=4 if transparent else 3,
         time_base=_TIME_BASE,
-        frame_rate=stop / ends[-1],
+        frame_rate=nominal_rate(starts, _TIME_BASE, [stop / ends[-1]]),
         frame_count=stop - first,
         notes=notes,
         read=read,
