@@ -7,6 +7,9 @@ import signal
 import sys
 from types import FrameType
 
+#: Asked to end, and left by its terminal; an interrupt is Python's own KeyboardInterrupt.
+_ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 def main() -> int:
     from tcnn_codec.cli import run
@@ -17,17 +20,17 @@ def main() -> int:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         else:
             stream.reconfigure(errors="backslashreplace")  # file names need not be text
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
+    for number in _ENDINGS:
         # One that is ignored already is so on purpose, as nohup does with SIGHUP.
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+        if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
     return run(sys.argv[1:])
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
     """Leave through every context manager, so that no temporary file stays behind."""
-    signal.signal(number, signal.SIG_IGN)  # a second one would interrupt the cleaning up
+    for each in (signal.SIGINT, *_ENDINGS):  # another one would interrupt the cleaning up
+        signal.signal(each, signal.SIG_IGN)
     sys.exit(128 + number)
 
 

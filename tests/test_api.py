@@ -17,8 +17,11 @@ GOLDEN = ROOT / "tests" / "golden"
 
 
 def encode(array: object, **options: Any) -> bytes:
-    """A stream of hardly any quality."""
-    return tcnn_codec.encode(array, **{"width": 8, "steps": 5, **options})  # type: ignore[arg-type]
+    """A stream of hardly any quality, of a network that has learnt more than a single colour."""
+    stream = tcnn_codec.encode(array, **{"width": 8, "steps": 200, **options})  # type: ignore[arg-type]
+    colours = tcnn_codec.decode(stream).reshape(-1, tcnn_codec.inspect(stream).channels)
+    assert (colours != colours[0]).any()
+    return stream
 
 
 def clip(frames: int, channels: int = 3) -> Pixels:
@@ -107,7 +110,7 @@ def test_same_as_the_command_line(tmp_path: Any) -> None:
 
     source = str(tmp_path / "s.png")
     Image.fromarray(picture(12, 15, 3)).save(source)
-    assert run(["encode", source, stream, "--width", "8", "--steps", "5", "--quiet"]) == 0
+    assert run(["encode", source, stream, "--width", "8", "--steps", "200", "--quiet"]) == 0
     assert (tmp_path / "s.tcnn").read_bytes() == encode(picture(12, 15, 3))
 
 

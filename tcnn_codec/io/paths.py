@@ -60,13 +60,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     target = _final(path)
     temporary = _temporary(target)
-    try:
-        # What replaces a private file is never readable for others, not even while it is written.
-        rights = 0o600 if target.exists() else 0o666
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, rights))
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    try:
+    # What replaces a private file is never readable for others, not even while it is written.
+    rights = 0o600 if target.exists() else 0o666
+    try:  # before it exists: a signal may arrive at any time
+        try:
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, rights))
+        except OSError as error:
+            raise _cannot_write(path, error) from error
         with _disk_errors(path):
             yield temporary
         _publish(temporary, target, path)
@@ -84,11 +84,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     target = _final(path)
     temporary = _temporary(target)
+    rights = 0o700 if target.exists() else 0o777
     try:
-        temporary.mkdir(0o700 if target.exists() else 0o777)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    try:
+        try:
+            temporary.mkdir(rights)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
         with _disk_errors(path):
             yield temporary
         _publish(temporary, target, path)
