@@ -48,7 +48,8 @@ class CMakeBuild(build_ext):
 
 setup(
     ext_modules=[
-        Extension("tcnn_codec._cpu", sources=[]),
+        Extension("tcnn_codec._coders", sources=[]),
+        Extension("tcnn_codec._cpu", sources=[], optional=True),
         Extension("tcnn_codec._cuda", sources=[], optional=True),
     ],
     cmdclass={"build_ext": CMakeBuild},

@@ -1,18 +1,17 @@
-"""Types of the native module; csrc/siren.h and csrc/binary_coder.h are the contract."""
+"""Types of the native module; csrc/siren/contract.h is the contract."""
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 compiler: str
+#: The coefficients a, b, c and the number of steps of Muon's orthogonalisation.
+newton_schulz: tuple[float, float, float, int]
 
 def available_isas() -> list[str]: ...
 def has_bfloat16(isa: str) -> bool: ...
 def fma_peak(isa: str, seconds: float, bfloat16: bool) -> float: ...
-def encode_binary(values: NDArray[np.int32]) -> bytes: ...
-def decode_binary(code: bytes, rows: int, columns: int) -> NDArray[np.int32]: ...
 
 class SirenShape:
     def __init__(

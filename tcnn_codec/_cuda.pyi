@@ -1,4 +1,4 @@
-"""Types of the native CUDA module; csrc/cuda/engine.h is the contract. Arrays go by DLPack."""
+"""Types of the native CUDA module, by csrc/siren/cuda/engine.h; arrays go by DLPack."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcnn_codec.errors import BitstreamError
-from tcnn_codec.native import _cpu
+from tcnn_codec.native import _coders
 from tcnn_codec.probability import (
     I64,
     PRECISION,
@@ -110,7 +110,7 @@ def encode_with(
     for place, tensor, model in zip(spec.tensors, tensors, models, strict=True):
         bound = tensor.largest
         if model == BINARISED:
-            code = _cpu.encode_binary(_matrix(place, tensor))
+            code = _coders.encode_binary(_matrix(place, tensor))
             codes += code
             bound = len(code)
         elif bound > 0:
@@ -140,7 +140,7 @@ def _decode(
     """The values of one tensor, int32 [rows, columns] or [size]."""
     model, bound = header.model, header.bound
     if model == BINARISED:
-        return _cpu.decode_binary(code, *_rows_columns(place))
+        return _coders.decode_binary(code, *_rows_columns(place))
     if bound == 0:
         return np.zeros(place.size, np.int32)
     if model < ASCENDING:
@@ -200,7 +200,7 @@ def _cheapest_ascending(tensor: QuantisedTensor, tables: I64) -> list[tuple[floa
 
 def _binarised(place: Tensor, tensor: QuantisedTensor) -> tuple[float, int]:
     """(bits, model); its length in the header is longer than the bound of other models."""
-    length = len(_cpu.encode_binary(_matrix(place, tensor)))
+    length = len(_coders.encode_binary(_matrix(place, tensor)))
     return 8.0 * (length + len(write_varint(length)) - 1), BINARISED
 
 

@@ -1,6 +1,6 @@
-"""The native module of the CPU, or one line that says what to do where it cannot be loaded.
+"""The native modules, or one line that says what to do where they cannot be loaded.
 
-Everything that needs it imports it from here.
+Everything that needs one imports it from here.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from tcnn_codec.errors import BackendUnavailable
 
 try:
-    from tcnn_codec import _cpu
+    from tcnn_codec import _coders, _cpu
 except ImportError as error:
     raise BackendUnavailable(
-        f"the native module tcnn_codec._cpu cannot be loaded ({error}); "
-        "rebuild it with `pip install -e .`"
+        f"the native modules of tcnn_codec cannot be loaded ({error}); "
+        "rebuild them with `pip install -e .`"
     ) from error
 
-__all__ = ["_cpu"]
+__all__ = ["_coders", "_cpu"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from plain_coders import PlainEncoder, plain_code, plain_decode_binary, plain_encode_binary
 
-from tcnn_codec._cpu import decode_binary, encode_binary
+from tcnn_codec._coders import decode_binary, encode_binary
 
 Matrix = NDArray[np.int32]
 

@@ -18,6 +18,7 @@ FLOW = (
     "varint",
     "siren",
     "config",
+    "_coders",
     "_cpu",
     "_cuda",
     "native",
@@ -74,7 +75,7 @@ SOURCES = [p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py"]
 
 
 def test_every_module_has_a_place_in_the_flow() -> None:
-    assert {module_of(path) for path in SOURCES} | {"_cpu", "_cuda"} == set(FLOW)
+    assert {module_of(path) for path in SOURCES} | {"_coders", "_cpu", "_cuda"} == set(FLOW)
 
 
 def test_imports_follow_the_flow() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tcnn_codec import _cpu
 from tcnn_codec.optimiser import (
     BETA1,
     BETA2,
@@ -23,6 +24,11 @@ from tcnn_codec.optimiser import (
 from tcnn_codec.siren import SirenSpec, initialise
 
 STEPS = 20
+
+
+def test_the_kernels_orthogonalise_by_the_same_numbers() -> None:
+    assert _cpu.newton_schulz[:3] == tuple(np.float32(factor) for factor in NEWTON_SCHULZ)
+    assert _cpu.newton_schulz[3] == NEWTON_SCHULZ_STEPS
 
 
 def test_adam_is_torch_adam() -> None:

@@ -319,7 +319,7 @@ def _with_one(encoding: F32) -> Any:
 
 
 def _steps(starts: Sequence[tuple[int, int]], rates: F32, done: int) -> Any:
-    """What kernels read of each step, int32 [steps, 5]: see Job.steps in csrc/cuda/engine.h."""
+    """What kernels read of each step, int32 [steps, 5]: Job.steps in csrc/siren/cuda/engine.h."""
     words = np.empty((len(starts), 5), np.int32)
     words[:, :2] = np.array(starts, np.uint32).view(np.int32)
     power = done + 1 + np.arange(len(starts))

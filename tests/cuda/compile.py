@@ -18,7 +18,8 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-SOURCE = Path(__file__).parents[2] / "csrc" / "cuda" / "engine.cu"
+CSRC = Path(__file__).parents[2] / "csrc"
+SOURCE = CSRC / "siren" / "cuda" / "engine.cu"
 #: Turing, Ampere, Ada, Hopper, Blackwell.
 ARCHITECTURES = ("75", "80", "86", "89", "90", "100", "120")
 ENTRY = re.compile(r"Compiling entry function '(\S+)' for")
@@ -47,7 +48,7 @@ def compile_for(architecture: str) -> dict[str, tuple[int, int]]:
     """Registers and spilled bytes of every kernel. Raises SystemExit with nvcc's words."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            *("nvcc", "-std=c++17", f"-arch=sm_{architecture}", "-Xptxas=-v"),
+            *("nvcc", "-std=c++17", f"-arch=sm_{architecture}", "-Xptxas=-v", f"-I{CSRC}"),
             *("-Xcompiler=-Wall,-Wextra", "-c", str(SOURCE), "-o", f"{folder}/engine.o"),
         ]
         done = subprocess.run(command, capture_output=True, text=True)

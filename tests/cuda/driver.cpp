@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "../../csrc/cuda/engine.cu"
+#include "siren/cuda/engine.cu"
 
 namespace {
 

@@ -1,4 +1,5 @@
-// csrc/cuda/runtime.h on the CPU: device memory is memory, launches run at once in the emulator.
+// csrc/siren/cuda/runtime.h on the CPU: device memory is memory, launches run at once in the
+// emulator.
 #pragma once
 
 #include <cstring>

@@ -1,8 +1,8 @@
-// The Python module _cuda_emulated: csrc/bind_cuda.cpp over kernels that run on the CPU, and what a
-// test may choose: the schedule, a barrier to leave out, the device that is played.
+// The Python module _cuda_emulated: csrc/bindings/cuda.cpp over kernels that run on the CPU, and
+// what a test may choose: the schedule, a barrier to leave out, the device that is played.
 
-#include "../../csrc/bind_cuda.cpp"
-#include "../../csrc/cuda/engine.cu"
+#include "bindings/cuda.cpp"
+#include "siren/cuda/engine.cu"
 
 PYBIND11_MODULE(_cuda_emulated, module) {
   bind_cuda(module);

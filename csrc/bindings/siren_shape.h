@@ -1,0 +1,30 @@
+// The SIREN's shape as both of its Python modules take it.
+#pragma once
+
+#include "bindings/check.h"
+#include "siren/contract.h"
+
+namespace tcnn_codec {
+
+inline SirenShape make_shape(int axes, int features, int hidden_layers, int width, int out_channels,
+                             float w0) {
+  check_range("axes", axes, 2, 3);
+  check_range("features", features, 1, 1 << 10);
+  check_range("hidden_layers", hidden_layers, 0, 1 << 10);
+  check_range("width", width, 1, 128);
+  if (out_channels != 1 && out_channels != 3 && out_channels != 4)
+    throw pybind11::value_error("out_channels is " + std::to_string(out_channels) +
+                                "; allowed are 1, 3 and 4");
+  return {axes, features, hidden_layers, width, out_channels, w0};
+}
+
+// Each module has a type of its own.
+inline void bind_shape(pybind11::module_& module) {
+  namespace py = pybind11;
+  py::class_<SirenShape>(module, "SirenShape", py::module_local())
+      .def(py::init(&make_shape), py::kw_only(), py::arg("axes"), py::arg("features"),
+           py::arg("hidden_layers"), py::arg("width"), py::arg("out_channels"), py::arg("w0"))
+      .def_property_readonly("parameter_count", &SirenShape::parameter_count);
+}
+
+}  // namespace tcnn_codec

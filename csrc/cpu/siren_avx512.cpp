@@ -1,4 +1,0 @@
-#include "vec_avx512.h"
-
-#define TCNN_CODEC_ISA avx512
-#include "siren_kernel.inl"

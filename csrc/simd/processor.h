@@ -1,0 +1,26 @@
+// What the processor can do, and the operating system lets it: CPUID and XGETBV, asked once.
+#pragma once
+
+namespace tcnn_codec {
+
+#ifdef TCNN_CODEC_X86
+// AVX2 with fused multiply-add.
+inline bool has_avx2() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+// AVX-512 F, DQ and VL.
+inline bool has_avx512() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+}
+
+// Products of pairs of bfloat16 beside that.
+inline bool has_avx512_bfloat16() {
+  return has_avx512() && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512bf16");
+}
+#endif
+
+}  // namespace tcnn_codec
