@@ -328,10 +328,14 @@ def _eval(options: argparse.Namespace) -> None:
         threads=options.threads,
         max_pixels=options.max_pixels,
     )
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
     if options.json:
         _print_json(found.report())
         return
     similarity = "not defined below 161 pixels" if found.ms_ssim is None else f"{found.ms_ssim:.4f}"
+    if found.notes:
+        similarity = "not measured"
     _print(
         f"{options.input}: {_decibels(found.psnr_db)}, MS-SSIM {similarity}, "
         f"{found.bits_per_pixel:.4f} bpp, {found.bytes} bytes"

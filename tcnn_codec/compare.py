@@ -14,20 +14,23 @@ from tcnn_codec.decoder import decode_frames, open_stream
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io import atomic_path, check_output, open_source
 from tcnn_codec.io.images import save_image
-from tcnn_codec.metrics import colour, mean_psnr, ms_ssim, psnr
+from tcnn_codec.metrics import can_measure_ms_ssim, colour, mean_psnr, ms_ssim, psnr
 
 U8 = NDArray[np.uint8]
 ERROR_GAIN = 8
+_NO_MS_SSIM = "MS-SSIM is not measured: it needs torch; pip install 'tcnn-codec[torch]'"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """psnr_db and ms_ssim are means over frames; ms_ssim is None for pictures too small for it."""
+    """psnr_db and ms_ssim are means over frames; ms_ssim is None for pictures too small for it, and
+    where it cannot be measured, of which notes has a line."""
 
     psnr_db: float
     ms_ssim: float | None
     bits_per_pixel: float
     bytes: int
+    notes: tuple[str, ...] = ()
 
     def report(self) -> dict[str, int | float | None]:
         """The keys of eval --json; psnr_db is None where the decoded pixels are exact."""
@@ -78,11 +81,13 @@ def compare_file(
             )
         qualities: list[float] = []
         similarities: list[float | None] = []
+        measurable = can_measure_ms_ssim()
         decoding = decode_frames(stream, info, threads=threads, max_pixels=max_pixels)
         pairs = zip(source.frames(), decoding, strict=True)
         for index, (original, decoded) in enumerate(pairs):
             qualities.append(psnr(original.pixels, decoded.pixels))
-            similarities.append(ms_ssim(original.pixels, decoded.pixels))
+            if measurable:
+                similarities.append(ms_ssim(original.pixels, decoded.pixels))
             if plot is not None and index == info.frames // 2:
                 picture = comparison_picture(original.pixels, decoded.pixels)
         size = info.record_offsets[-1]
@@ -94,6 +99,7 @@ def compare_file(
         ms_ssim=sum(known) / len(known) if known else None,
         bits_per_pixel=info.bits_per_pixel(size),
         bytes=size,
+        notes=() if measurable else (_NO_MS_SSIM,),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +33,16 @@ def psnr(reference: U8, decoded: U8) -> float:
     return 10 * math.log10(255**2 * difference.size / squares)
 
 
+def can_measure_ms_ssim() -> bool:
+    """Whether torch and pytorch-msssim, which `ms_ssim` needs, are installed."""
+    return all(find_spec(name) is not None for name in ("torch", "pytorch_msssim"))
+
+
 def ms_ssim(reference: U8, decoded: U8) -> float | None:
     """Multi-scale SSIM (Wang et al. 2003) of two pictures uint8 [height, width, channels], 0 to 1.
 
-    None where a side is below MS_SSIM_LEAST_SIDE pixels, for which it is not defined.
+    None where a side is below MS_SSIM_LEAST_SIDE pixels, for which it is not defined. Raises
+    ImportError where `can_measure_ms_ssim` is false.
     """
     if min(reference.shape[:2]) < MS_SSIM_LEAST_SIDE:
         return None

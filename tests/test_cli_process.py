@@ -170,6 +170,27 @@ def test_without_a_native_module(photo: Path, command: str, module: str) -> None
     assert "rebuild them with `pip install -e .`" in called.err
 
 
+def test_without_torch(photo: Path) -> None:
+    """An extra: only what needs it says so."""
+    before = "import sys; sys.modules['torch'] = sys.modules['pytorch_msssim'] = None"
+    run = functools.partial(run_process, before=before, cwd=photo.parent)
+    small = ("--width", 8, "--steps", 5)
+    assert run("encode", photo, "x.tcnn", *small, "--quiet") == (0, "", "")
+    assert run("decode", "x.tcnn", "x.png") == (0, "", "")
+    assert run("doctor").status == 0
+    judged = run("eval", photo, "x.tcnn")
+    assert judged.status == 0
+    assert "MS-SSIM not measured" in judged.out
+    assert judged.err == (
+        "note: MS-SSIM is not measured: it needs torch; pip install 'tcnn-codec[torch]'\n"
+    )
+    for backend in ("torch", "tinycudann"):
+        called = run("encode", photo, "y.tcnn", *small, "--quiet", "--backend", backend)
+        assert_refusal(called)
+        assert f"'{backend}' keeps its arrays in torch" in called.err
+        assert "pip install 'tcnn-codec[torch]'" in called.err
+
+
 def test_a_working_folder_that_is_deleted_meanwhile(photo: Path) -> None:
     """Deleted before, it is told before any fitting; deleted during the fit, on one line too."""
     gone = photo.parent / "gone"

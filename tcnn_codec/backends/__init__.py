@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from tcnn_codec.backends.base import Backend
 from tcnn_codec.config import BACKENDS, PRECISIONS_OF, check_precision
 from tcnn_codec.errors import BackendUnavailable, CodecError
@@ -32,6 +34,11 @@ def create(name: str = "auto", threads: int = 0, precision: str = "float32") -> 
         raise BackendUnavailable(
             f"backend '{name}' has no {precision}; allowed are {allowed}; "
             "leave --precision out, or choose another --backend"
+        )
+    if name != "cpu" and find_spec("torch") is None:
+        raise BackendUnavailable(
+            f"backend '{name}' keeps its arrays in torch, which is not installed; "
+            "pip install 'tcnn-codec[torch]', or choose --backend cpu"
         )
     if name == "cuda":
         from tcnn_codec.backends.cuda import CudaBackend
