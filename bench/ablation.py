@@ -37,13 +37,15 @@ from rounding import (
 from tcnn_codec import backends
 from tcnn_codec.backends.base import Backend
 from tcnn_codec.backends.cpu import usable_cores
+from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, StreamInfo
+from tcnn_codec.bitstream.records import write_stream
+from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.coding import ROUNDING_SHARE, choose_spec
 from tcnn_codec.config import PRESETS, EncodeConfig
-from tcnn_codec.container import DEFAULT_MAX_PIXELS, StreamInfo, write_stream
 from tcnn_codec.fit import fit
 from tcnn_codec.io import open_source
 from tcnn_codec.metrics import psnr
-from tcnn_codec.quantise import QuantisedTensor, dequantise, quantise
+from tcnn_codec.quantise import dequantise, quantise
 from tcnn_codec.refine import balance_steps, round_gradually
 from tcnn_codec.schedule import shuffle
 from tcnn_codec.siren import F32, Grid

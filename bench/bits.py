@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS
 from tcnn_codec.config import PRESETS, EncodeConfig
-from tcnn_codec.container import DEFAULT_MAX_PIXELS
 from tcnn_codec.encoder import encode_source
 from tcnn_codec.io import open_source
 

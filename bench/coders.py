@@ -22,18 +22,20 @@ import numpy as np
 from common import Table, machine
 from rounding import I32
 
-from tcnn_codec.container import read_chunk, read_header
-from tcnn_codec.entropy import (
+from tcnn_codec.bitstream.header import read_header
+from tcnn_codec.bitstream.records import read_chunk
+from tcnn_codec.bitstream.varint import write_varint
+from tcnn_codec.coders.payload import (
     BINARISED,
     cheapest_static,
     decode_tensors,
     encode_tensors,
     encode_with,
 )
-from tcnn_codec.probability import static_weights
-from tcnn_codec.quantise import QuantisedTensor, canonical
+from tcnn_codec.coders.probability import static_weights
+from tcnn_codec.coders.quantised import QuantisedTensor
+from tcnn_codec.quantise import canonical
 from tcnn_codec.siren import SirenSpec
-from tcnn_codec.varint import write_varint
 
 Tensors = Sequence[QuantisedTensor]
 Coder = Callable[[SirenSpec, Tensors], int]

@@ -30,10 +30,10 @@ from PIL import Image
 
 from tcnn_codec.backends.base import Batches
 from tcnn_codec.backends.cpu import CpuBackend
+from tcnn_codec.coders.payload import encode_tensors
 from tcnn_codec.coding import choose_spec
 from tcnn_codec.config import PRESETS, EncodeConfig
 from tcnn_codec.encoder import Encoded, encode_source
-from tcnn_codec.entropy import encode_tensors
 from tcnn_codec.io import array_source
 from tcnn_codec.metrics import psnr
 from tcnn_codec.optimiser import OptimiserState

@@ -22,7 +22,7 @@ from typing import Any
 
 from common import machine
 
-from tcnn_codec.container import DEFAULT_MAX_PIXELS
+from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS
 from tcnn_codec.io import open_source
 from tcnn_codec.metrics import mean_psnr, psnr
 

@@ -33,8 +33,8 @@ from rd_codecs import CODECS, Pixels
 from rd_curves import Curve, bjontegaard_means, plot, read_anchors
 from rd_rows import Key, Row, Sheet, means
 
+from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, read_header
 from tcnn_codec.config import PRESETS, EncodeConfig
-from tcnn_codec.container import DEFAULT_MAX_PIXELS, read_header
 from tcnn_codec.decoder import decode_frames, open_stream
 from tcnn_codec.encoder import encode_file
 from tcnn_codec.errors import CodecError

@@ -21,9 +21,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tcnn_codec import backends
 from tcnn_codec.chunks import Chunk
+from tcnn_codec.coders.payload import encode_tensors
 from tcnn_codec.coding import ChunkCoder, Item, choose_spec
 from tcnn_codec.config import PRESETS, EncodeConfig
-from tcnn_codec.entropy import encode_tensors
 from tcnn_codec.io import array_source
 from tcnn_codec.metrics import PSNR_CAP, psnr
 from tcnn_codec.quantise import dequantise, quantise

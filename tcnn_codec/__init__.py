@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tcnn_codec.container import StreamInfo
+    from tcnn_codec.bitstream.header import StreamInfo
 
 __all__ = ["BackendUnavailable", "BitstreamError", "CodecError", "decode", "encode", "inspect"]
 __version__ = "0.1.0"
@@ -55,7 +55,7 @@ def decode(
     """
     import numpy as np
 
-    from tcnn_codec.container import DEFAULT_MAX_PIXELS, read_header
+    from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, read_header
     from tcnn_codec.decoder import decode_frames
 
     file = BytesIO(stream)
@@ -68,6 +68,6 @@ def decode(
 
 def inspect(stream: bytes) -> StreamInfo:
     """What a .tcnn stream says of itself; decodes nothing. Raises BitstreamError."""
-    from tcnn_codec.container import read_header
+    from tcnn_codec.bitstream.header import read_header
 
     return read_header(BytesIO(stream))

@@ -6,6 +6,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 compiler: str
+MAX_WIDTH: int
 #: The coefficients a, b, c and the number of steps of Muon's orthogonalisation.
 newton_schulz: tuple[float, float, float, int]
 

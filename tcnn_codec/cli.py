@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tcnn_codec import __version__
+from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS
+from tcnn_codec.bitstream.limits import MAX_FREQUENCIES, MAX_HIDDEN_LAYERS, MAX_WIDTH
 from tcnn_codec.config import (
     BACKENDS,
     MAX_BITS,
@@ -20,9 +22,7 @@ from tcnn_codec.config import (
     PRESETS,
     EncodeConfig,
 )
-from tcnn_codec.container import DEFAULT_MAX_PIXELS
 from tcnn_codec.errors import CodecError
-from tcnn_codec.siren import MAX_FREQUENCIES, MAX_HIDDEN_LAYERS, MAX_WIDTH
 
 EXIT_DONE, EXIT_FAULT, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 

@@ -13,14 +13,16 @@ from functools import cached_property
 import numpy as np
 
 from tcnn_codec.backends.base import U8, U32, Backend
+from tcnn_codec.bitstream.header import StreamInfo
+from tcnn_codec.bitstream.records import write_stream
 from tcnn_codec.chunks import Chunk, cut
+from tcnn_codec.coders.payload import LEAST_TENSOR_BYTES, encode_tensors
+from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.config import EncodeConfig
-from tcnn_codec.container import StreamInfo, write_stream
-from tcnn_codec.entropy import LEAST_TENSOR_BYTES, encode_tensors
 from tcnn_codec.fit import fit
 from tcnn_codec.io import Source
 from tcnn_codec.metrics import mean_psnr, psnr
-from tcnn_codec.quantise import QuantisedTensor, canonical, constant, dequantise, quantise
+from tcnn_codec.quantise import canonical, constant, dequantise, quantise
 from tcnn_codec.rate import USUAL_BITS, Networks
 from tcnn_codec.refine import balance_steps, deviation_from, round_gradually
 from tcnn_codec.schedule import Progress as StepProgress

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tcnn_codec.container import DEFAULT_MAX_PIXELS, read_header
+from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, read_header
 from tcnn_codec.decoder import decode_frames, open_stream
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io import atomic_path, check_output, open_source

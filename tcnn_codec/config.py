@@ -7,12 +7,16 @@ import operator
 from dataclasses import dataclass
 from typing import Any
 
+from tcnn_codec.bitstream.limits import (
+    MAX_CHUNK_FRAMES,
+    MAX_FREQUENCIES,
+    MAX_HIDDEN_LAYERS,
+    MAX_WIDTH,
+)
 from tcnn_codec.errors import CodecError
-from tcnn_codec.siren import MAX_FREQUENCIES, MAX_HIDDEN_LAYERS, MAX_WIDTH
 
 MIN_BITS, MAX_BITS = 4, 12
 MAX_STEPS = 10_000_000
-MAX_CHUNK_FRAMES = 4096
 MAX_FILE_BYTES = 2**40
 MAX_THREADS = 1024
 #: Of the products in training, by backend.

@@ -18,14 +18,10 @@ from numpy.typing import NDArray
 
 from tcnn_codec import backends
 from tcnn_codec.backends.base import Backend
-from tcnn_codec.container import (
-    DEFAULT_MAX_PIXELS,
-    MAX_SIDE,
-    StreamInfo,
-    read_chunk,
-    read_header,
-)
-from tcnn_codec.entropy import decode_tensors
+from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, StreamInfo, read_header
+from tcnn_codec.bitstream.limits import MAX_SIDE
+from tcnn_codec.bitstream.records import read_chunk
+from tcnn_codec.coders.payload import decode_tensors
 from tcnn_codec.errors import BitstreamError, CodecError
 from tcnn_codec.io import Frame, check_sink, open_sink
 from tcnn_codec.quantise import dequantise

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from tcnn_codec import backends
+from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, StreamInfo
+from tcnn_codec.bitstream.limits import MAX_FRAMES
 from tcnn_codec.coding import Coded, Progress, SourceCoder
 from tcnn_codec.config import EncodeConfig
-from tcnn_codec.container import DEFAULT_MAX_PIXELS, MAX_FRAMES, StreamInfo
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io import Source, atomic_path, check_output, open_source
 from tcnn_codec.rate import reach_quality, reach_size

@@ -3,45 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tcnn_codec.bitstream.limits import MAX_LEVEL, MAX_STEP, MIN_STEP
+from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.config import MAX_BITS, MIN_BITS
 from tcnn_codec.errors import CodecError
 from tcnn_codec.siren import F32, SirenSpec
-
-#: Largest magnitude of a quantised value at any bit depth.
-MAX_LEVEL = 2 ** (MAX_BITS - 1) - 1
-#: Steps are normal bfloat16 numbers whose products with MAX_LEVEL stay finite in float32.
-MIN_STEP, MAX_STEP = 2.0**-126, 2.0**100
-
-
-@dataclass(frozen=True, eq=False)
-class QuantisedTensor:
-    """One tensor: weight = value * step, exact in float32 (11 + 8 significant bits).
-
-    values: int32 [size ≥ 1], |value| ≤ MAX_LEVEL. step: float32 exactly representable in
-    bfloat16, MIN_STEP ≤ step ≤ MAX_STEP. Raises ValueError otherwise: a fault of the caller's.
-    """
-
-    values: NDArray[np.int32]
-    step: np.float32
-
-    def __post_init__(self) -> None:
-        if self.values.dtype != np.int32 or self.values.ndim != 1 or self.values.size == 0:
-            raise ValueError(f"values are {self.values.dtype} {self.values.shape}, not int32 [≥ 1]")
-        least, most = int(self.values.min()), int(self.values.max())
-        if not -MAX_LEVEL <= least <= most <= MAX_LEVEL:
-            raise ValueError(f"values span {least} to {most}; at most ±{MAX_LEVEL} is allowed")
-        if not MIN_STEP <= self.step <= MAX_STEP or np.float32(self.step).view(np.uint32) & 0xFFFF:
-            raise ValueError(f"step {self.step} is no bfloat16 from {MIN_STEP:g} to {MAX_STEP:g}")
-
-    @property
-    def largest(self) -> int:
-        """Largest magnitude among the values."""
-        return int(np.abs(self.values).max())
 
 
 def quantise(spec: SirenSpec, params: F32, bits: float) -> tuple[QuantisedTensor, ...]:

@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from tcnn_codec.bitstream.limits import MAX_WIDTH
 from tcnn_codec.errors import CodecError
-from tcnn_codec.siren import MAX_WIDTH
 
 #: What a search may choose, in bits a weight before entropy coding.
 LEAST_BITS, USUAL_BITS, MOST_BITS = 4.0, 6.0, 10.0

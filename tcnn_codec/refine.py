@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tcnn_codec.backends.base import U8, U32, Backend
+from tcnn_codec.bitstream.limits import MAX_LEVEL
+from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.optimiser import OptimiserState
-from tcnn_codec.quantise import MAX_LEVEL, QuantisedTensor, dequantise, quantise_to, step_like
+from tcnn_codec.quantise import dequantise, quantise_to, step_like
 from tcnn_codec.schedule import Progress, train
 from tcnn_codec.siren import F32, Grid, SirenSpec
 

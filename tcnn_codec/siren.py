@@ -11,13 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tcnn_codec.bitstream.limits import MAX_FREQUENCIES, MAX_HIDDEN_LAYERS, MAX_WIDTH
 from tcnn_codec.errors import CodecError
 
 F32 = NDArray[np.float32]
 
-MAX_WIDTH = 128
-MAX_HIDDEN_LAYERS = 32
-MAX_FREQUENCIES = 32
 #: Resolution of `scale` and `w0` in a stream; both are multiples of it.
 MILLI = 1000
 

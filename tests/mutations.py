@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tcnn_codec.container import read_header
+from tcnn_codec.bitstream.header import read_header
 from tcnn_codec.decoder import decode_frames, open_stream
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io import open_source

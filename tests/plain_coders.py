@@ -10,7 +10,7 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from tcnn_codec.quantise import QuantisedTensor
+from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.siren import SirenSpec, Tensor
 
 # Range coding (6.1 to 6.3).

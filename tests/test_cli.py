@@ -15,9 +15,10 @@ from io_samples import ROOT, Pixels, make_video, picture, psnr
 from PIL import Image
 
 from tcnn_codec import backends, cli, progress
-from tcnn_codec.container import read_chunk, read_header
+from tcnn_codec.bitstream.header import read_header
+from tcnn_codec.bitstream.records import read_chunk
+from tcnn_codec.coders.payload import decode_tensors
 from tcnn_codec.decoder import decode_chunk
-from tcnn_codec.entropy import decode_tensors
 from tcnn_codec.quantise import dequantise
 
 PHOTO = ROOT / "demo" / "photo.png"

@@ -13,7 +13,8 @@ import pytest
 from cli_calls import SMALL, Terminal, assert_refusal, call, save, succeeds
 from io_samples import ROOT, make_video, overwrite, packet_places, picture
 
-from tcnn_codec import coding, decoder, entropy, progress
+from tcnn_codec import coding, decoder, progress
+from tcnn_codec.coders import payload as entropy
 
 GOLDEN = ROOT / "tests" / "golden" / "v1_grey.tcnn"
 SHAPE = (12, 3, 8, 1400, 30000)  # frequencies, hidden layers, width, 1000 scale, 1000 w0

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import tcnn_codec
-from tcnn_codec import entropy
-from tcnn_codec.container import VERSION, read_chunk, read_header
-from tcnn_codec.entropy import ASCENDING, BINARISED, MODELS, decode_tensors, encode_tensors
+from tcnn_codec.bitstream.header import VERSION, read_header
+from tcnn_codec.bitstream.records import read_chunk
+from tcnn_codec.coders import payload as entropy
+from tcnn_codec.coders.payload import ASCENDING, BINARISED, MODELS, decode_tensors, encode_tensors
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.tcnn"))
 #: SHA-256 of all decoded integers, chunk after chunk: exact on every machine.

@@ -26,7 +26,7 @@ from io_samples import (
 )
 
 from tcnn_codec.io import Frame, open_sink, open_source
-from tcnn_codec.io.containers import is_cut_short
+from tcnn_codec.io.endings import is_cut_short
 from tcnn_codec.io.geometry import Geometry
 from tcnn_codec.io.video import StreamFacts, choose_decoder
 

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcnn_codec.backends.cpu import CpuBackend
+from tcnn_codec.bitstream.limits import MIN_STEP
+from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.errors import CodecError
-from tcnn_codec.quantise import MIN_STEP, QuantisedTensor, canonical, dequantise, quantise
+from tcnn_codec.quantise import canonical, dequantise, quantise
 from tcnn_codec.siren import Grid, SirenSpec, initialise
 
 SPEC = SirenSpec(frequencies=3, hidden_layers=1, width=7)

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from tcnn_codec.backends.base import U8
 from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.backends.reference import ReferenceBackend
-from tcnn_codec.entropy import encode_tensors
+from tcnn_codec.bitstream.limits import MAX_LEVEL
+from tcnn_codec.coders.payload import encode_tensors
+from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.errors import CodecError
 from tcnn_codec.fit import fit
-from tcnn_codec.quantise import MAX_LEVEL, QuantisedTensor, dequantise, quantise
+from tcnn_codec.quantise import dequantise, quantise
 from tcnn_codec.refine import SAMPLES, _coarse, balance_steps, round_gradually
 from tcnn_codec.schedule import shuffle
 from tcnn_codec.siren import F32, Grid, SirenSpec, initialise

@@ -18,10 +18,11 @@ from tcnn_codec import coding, refine
 from tcnn_codec.backends.base import U8
 from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.chunks import Chunk
+from tcnn_codec.coders.payload import encode_tensors
+from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.coding import ChunkCoder, Item, Tensors
 from tcnn_codec.config import EncodeConfig
-from tcnn_codec.entropy import encode_tensors
-from tcnn_codec.quantise import QuantisedTensor, canonical, constant, dequantise, quantise
+from tcnn_codec.quantise import canonical, constant, dequantise, quantise
 from tcnn_codec.refine import NOISE, balance_steps, deviation_from
 from tcnn_codec.schedule import shuffle
 from tcnn_codec.siren import F32, SirenSpec, initialise

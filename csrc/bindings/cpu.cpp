@@ -149,6 +149,7 @@ PYBIND11_MODULE(_cpu, module) {
   module.def("fma_peak", &fma_peak, py::arg("isa"), py::arg("seconds"), py::arg("bfloat16"),
              py::call_guard<py::gil_scoped_release>(),
              "1e9 multiply-adds per second of one thread, from registers alone.");
+  module.attr("MAX_WIDTH") = kMostWidth;
   module.attr("newton_schulz") =
       py::make_tuple(kNewtonSchulz[0], kNewtonSchulz[1], kNewtonSchulz[2], kNewtonSchulzSteps);
 

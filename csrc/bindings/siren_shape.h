@@ -11,7 +11,7 @@ inline SirenShape make_shape(int axes, int features, int hidden_layers, int widt
   check_range("axes", axes, 2, 3);
   check_range("features", features, 1, 1 << 10);
   check_range("hidden_layers", hidden_layers, 0, 1 << 10);
-  check_range("width", width, 1, 128);
+  check_range("width", width, 1, kMostWidth);
   if (out_channels != 1 && out_channels != 3 && out_channels != 4)
     throw pybind11::value_error("out_channels is " + std::to_string(out_channels) +
                                 "; allowed are 1, 3 and 4");

@@ -16,13 +16,16 @@ namespace tcnn_codec {
 #define TCNN_CODEC_SHARED
 #endif
 
+// Neurons of a hidden layer, at most.
+constexpr int kMostWidth = 128;
+
 // A network, and where its parameters lie in one flat float32 vector: of each layer the weight
 // [rows, columns], row-major, then the bias [rows]; the input layer first.
 struct SirenShape {
   int axes;           // 2 (x, y) or 3 (x, y, t)
   int features;       // encoded features of one axis, 1 + 2L
   int hidden_layers;  // sine layers after the input layer
-  int width;          // 1 to 128
+  int width;          // 1 to kMostWidth
   int out_channels;   // 1, 3 or 4
   float w0;
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tcnn_codec.errors import CodecError
-from tcnn_codec.io.containers import cut_tail, is_cut_short
+from tcnn_codec.io.endings import cut_tail, is_cut_short
 from tcnn_codec.io.frames import broken_at
 from tcnn_codec.io.geometry import orientation_of_matrix
 from tcnn_codec.io.tracks import Track, read_track

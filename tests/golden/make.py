@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import tcnn_codec
-from tcnn_codec.container import VERSION
+from tcnn_codec.bitstream.header import VERSION
 
 FOLDER = Path(__file__).parent
 

@@ -8,21 +8,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcnn_codec.container import (
-    DEFAULT_MAX_PIXELS,
-    StreamInfo,
-    _header_fields,
-    read_chunk,
-    read_header,
-    write_stream,
-)
+from tcnn_codec import _coders, _cpu, config
+from tcnn_codec.bitstream import limits
+from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, StreamInfo, _header_fields, read_header
+from tcnn_codec.bitstream.records import read_chunk, write_stream
+from tcnn_codec.bitstream.varint import write_varint
 from tcnn_codec.errors import BitstreamError, CodecError
 from tcnn_codec.siren import Grid, SirenSpec
-from tcnn_codec.varint import write_varint
 
 IMAGE = StreamInfo("image", height=512, width=768, channels=3, spec=SirenSpec())
 VIDEO = StreamInfo(
@@ -379,3 +376,13 @@ def assert_canonical_or_refused(data: bytes) -> None:
     else:
         fields = b"".join(map(write_varint, _header_fields(info, info.chunk_bytes)))
         assert data[: info.header_bytes] == assemble(fields)
+
+
+def test_the_limits_are_those_of_the_native_code_and_hold_every_option() -> None:
+    assert _coders.LARGEST_MAGNITUDE == limits.MAX_LEVEL
+    assert _cpu.MAX_WIDTH == limits.MAX_WIDTH
+    assert 2 ** (config.MAX_BITS - 1) - 1 <= limits.MAX_LEVEL
+    # A product of a level and a step is exact in float32, and finite.
+    assert limits.MAX_LEVEL.bit_length() + 8 <= 24
+    assert float(np.finfo(np.float32).max) > limits.MAX_LEVEL * limits.MAX_STEP
+    assert float(np.finfo(np.float32).tiny) <= limits.MIN_STEP

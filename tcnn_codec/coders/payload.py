@@ -16,9 +16,9 @@ import constriction  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 
-from tcnn_codec.errors import BitstreamError
-from tcnn_codec.native import _coders
-from tcnn_codec.probability import (
+from tcnn_codec.bitstream.limits import MAX_LEVEL, MAX_STEP, MIN_STEP
+from tcnn_codec.bitstream.varint import read_varint, write_varint
+from tcnn_codec.coders.probability import (
     I64,
     PRECISION,
     SCALES,
@@ -31,9 +31,10 @@ from tcnn_codec.probability import (
     unsigned_table,
     weights,
 )
-from tcnn_codec.quantise import MAX_LEVEL, MAX_STEP, MIN_STEP, QuantisedTensor
+from tcnn_codec.coders.quantised import QuantisedTensor
+from tcnn_codec.errors import BitstreamError
+from tcnn_codec.native import _coders
 from tcnn_codec.siren import SirenSpec, Tensor
-from tcnn_codec.varint import read_varint, write_varint
 
 I32 = NDArray[np.int32]
 

@@ -1,4 +1,4 @@
-"""The .tcnn file: a header with an index, then one record per chunk, all of it checked.
+"""The header of a .tcnn file: what it says of itself, with an index, checked as it is read.
 
 docs/format.md is the normative description.
 """
@@ -14,22 +14,23 @@ from functools import cached_property
 from itertools import accumulate, groupby, pairwise
 from typing import BinaryIO, Literal
 
-from tcnn_codec.config import MAX_CHUNK_FRAMES
+from tcnn_codec.bitstream.limits import (
+    MAX_CHUNK_FRAMES,
+    MAX_FRAMES,
+    MAX_PTS,
+    MAX_RATIONAL,
+    MAX_SIDE,
+)
+from tcnn_codec.bitstream.varint import MAX_VARINT_BYTES, read_varint, write_varint
 from tcnn_codec.errors import BitstreamError, CodecError
 from tcnn_codec.siren import MILLI, Grid, SirenSpec
-from tcnn_codec.varint import MAX_VARINT_BYTES, read_varint, write_varint
 
 MAGIC = b"\x89TCN"
 #: Of the streams written; those of every version before are read.
 VERSION = 2
 #: Most pixels a decoder holds at once unless told otherwise: height * width * frames of a chunk.
 DEFAULT_MAX_PIXELS = 2**28
-MAX_SIDE = 2**16
-#: 12 hours at 24 frames per second; bounds what a small header can make a reader allocate.
-MAX_FRAMES = 2**20
-_MAX_RATIONAL = 2**31 - 1
-_MAX_PTS = 2**62 - 1
-_CRC_BYTES = 4
+CRC_BYTES = 4
 _KINDS: tuple[Literal["image", "video"], ...] = ("image", "video")
 _OTHER_FORMATS = (
     (0, b"\x89PNG", "a PNG image"),
@@ -75,11 +76,11 @@ class StreamInfo:
         _require("frames", self.frames, 1, MAX_FRAMES)
         _require("chunk_frames", self.chunk_frames, 1, min(self.frames, MAX_CHUNK_FRAMES))
         for name, rate in (("time_base", self.time_base), ("frame_rate", self.frame_rate)):
-            _require(f"{name} numerator", rate.numerator, 1, _MAX_RATIONAL)
-            _require(f"{name} denominator", rate.denominator, 1, _MAX_RATIONAL)
+            _require(f"{name} numerator", rate.numerator, 1, MAX_RATIONAL)
+            _require(f"{name} denominator", rate.denominator, 1, MAX_RATIONAL)
         _require("number of timestamps", len(self.timestamps), self.frames, self.frames)
-        _require("first timestamp", self.timestamps[0], -_MAX_PTS, _MAX_PTS)
-        _require("last timestamp", self.timestamps[-1], -_MAX_PTS, _MAX_PTS)
+        _require("first timestamp", self.timestamps[0], -MAX_PTS, MAX_PTS)
+        _require("last timestamp", self.timestamps[-1], -MAX_PTS, MAX_PTS)
         if any(after <= before for before, after in pairwise(self.timestamps)):
             raise CodecError("timestamps do not increase from frame to frame; remux the source")
         timing = (self.frames, self.time_base, self.frame_rate, self.timestamps)
@@ -114,20 +115,15 @@ class StreamInfo:
     @cached_property
     def record_offsets(self) -> tuple[int, ...]:
         """Byte position of every record, and last the length of the whole file."""
-        sizes = (size + _CRC_BYTES for size in self.chunk_bytes)
+        sizes = (size + CRC_BYTES for size in self.chunk_bytes)
         return tuple(accumulate(sizes, initial=self.header_bytes))
 
 
-def write_stream(info: StreamInfo, payloads: Sequence[bytes]) -> bytes:
-    """The whole file. payloads: one per chunk; info's chunk_bytes and header_bytes are not used."""
-    if len(payloads) != info.chunk_count:
-        raise ValueError(f"{len(payloads)} payloads for {info.chunk_count} chunks")
-    fields = b"".join(map(write_varint, _header_fields(info, [len(p) for p in payloads])))
+def write_header(info: StreamInfo, chunk_bytes: Sequence[int]) -> bytes:
+    """The header with its checksum, of a file whose payloads have these lengths."""
+    fields = b"".join(map(write_varint, _header_fields(info, chunk_bytes)))
     header = MAGIC + bytes([info.version]) + write_varint(len(fields)) + fields
-    parts = [header, _crc(header)]
-    for index, payload in enumerate(payloads):
-        parts += [payload, _record_crc(index, payload)]
-    return b"".join(parts)
+    return header + crc(header)
 
 
 def read_header(stream: BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> StreamInfo:
@@ -148,15 +144,15 @@ def read_header(stream: BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> St
     except ValueError as error:
         raise _bad_field(str(error)) from None
     end = begin + length
-    if end + _CRC_BYTES > size:
+    if end + CRC_BYTES > size:
         raise _truncated_header(size)
     stream.seek(0)
     header = stream.read(end)
-    if stream.read(_CRC_BYTES) != _crc(header):
+    if stream.read(CRC_BYTES) != crc(header):
         raise BitstreamError(
             "the header's checksum (CRC-32) does not match; the file is damaged, fetch it again"
         )
-    info = _parse_fields(header[begin:], end + _CRC_BYTES, version=start[len(MAGIC)])
+    info = _parse_fields(header[begin:], end + CRC_BYTES, version=start[len(MAGIC)])
     if size > info.record_offsets[-1]:
         raise BitstreamError(
             f"{size - info.record_offsets[-1]} bytes follow the last chunk; a stream ends with its "
@@ -169,31 +165,6 @@ def read_header(stream: BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> St
             f"limit is {max_pixels}; raise it with --max-pixels if you trust the file"
         )
     return info
-
-
-def read_chunk(stream: BinaryIO, info: StreamInfo, index: int) -> bytes:
-    """The payload of chunk `index`, read without the others.
-
-    stream, info: as given to and by `read_header`; 0 ≤ index < info.chunk_count, else IndexError.
-    Raises BitstreamError if the record is cut off or its checksum does not match.
-    """
-    if not 0 <= index < info.chunk_count:
-        raise IndexError(f"chunk {index} of {info.chunk_count}")
-    begin, end = info.record_offsets[index : index + 2]
-    size = stream.seek(0, os.SEEK_END)
-    if end > size:
-        raise BitstreamError(
-            f"{_name_chunk(info, index)} is cut off, {end - max(begin, size)} of its {end - begin} "
-            "bytes are missing; fetch the file again, or decode earlier frames with --frames"
-        )
-    stream.seek(begin)
-    payload = stream.read(info.chunk_bytes[index])
-    if stream.read(_CRC_BYTES) != _record_crc(index, payload):
-        raise BitstreamError(
-            f"the checksum (CRC-32) of {_name_chunk(info, index)} does not match; fetch the file "
-            "again, or decode other frames with --frames"
-        )
-    return payload
 
 
 def _header_fields(info: StreamInfo, chunk_bytes: Sequence[int]) -> Iterator[int]:
@@ -336,24 +307,15 @@ def _check_start(start: bytes) -> None:
         )
 
 
-def _crc(data: bytes) -> bytes:
-    return zlib.crc32(data).to_bytes(_CRC_BYTES, "little")
-
-
-def _record_crc(index: int, payload: bytes) -> bytes:
-    """Covers the index too, so that records that changed places are found."""
-    return _crc(index.to_bytes(4, "little") + payload)
+def crc(data: bytes) -> bytes:
+    """CRC-32, little-endian."""
+    return zlib.crc32(data).to_bytes(CRC_BYTES, "little")
 
 
 def _require(name: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
         allowed = f"{least} to {most}" if least < most else f"only {most}"
         raise CodecError(f"{name} is {value}; allowed is {allowed}; change the source to fit")
-
-
-def _name_chunk(info: StreamInfo, index: int) -> str:
-    first, last = info.chunk_range(index)
-    return f"chunk {index} (frames {first}:{last})"
 
 
 def _truncated_header(size: int) -> BitstreamError:

@@ -19,8 +19,8 @@ from io_samples import (
     refuses,
 )
 
-from tcnn_codec.io.containers import is_cut_short
 from tcnn_codec.io.elements import ebml_elements, riff_chunks
+from tcnn_codec.io.endings import is_cut_short
 
 OPEN = b"\xff\xff\xff\xff"
 

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_coders import plain_counts, plain_decode, plain_static
 
-from tcnn_codec import entropy, probability
-from tcnn_codec.container import VERSION
-from tcnn_codec.entropy import (
+from tcnn_codec.bitstream.header import VERSION
+from tcnn_codec.coders import payload as entropy
+from tcnn_codec.coders import probability
+from tcnn_codec.coders.payload import (
     ASCENDING,
     BINARISED,
     MODELS,
@@ -24,9 +25,10 @@ from tcnn_codec.entropy import (
     encode_tensors,
     encode_with,
 )
+from tcnn_codec.coders.probability import STATIC_MODELS
+from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.errors import BitstreamError
-from tcnn_codec.probability import STATIC_MODELS
-from tcnn_codec.quantise import QuantisedTensor, quantise
+from tcnn_codec.quantise import quantise
 from tcnn_codec.siren import SirenSpec, initialise
 
 SPEC = SirenSpec(frequencies=1, hidden_layers=1, width=5)

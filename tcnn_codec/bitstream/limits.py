@@ -1,0 +1,25 @@
+"""What the format allows, all of it in one place. docs/format.md is normative.
+
+A change of any of these changes which files are valid. What a user may ask of the encoder is in
+`config.py` and may be less.
+"""
+
+from __future__ import annotations
+
+#: Pixels a side.
+MAX_SIDE = 2**16
+#: 12 hours at 24 frames per second; bounds what a small header can make a reader allocate.
+MAX_FRAMES = 2**20
+MAX_CHUNK_FRAMES = 4096
+#: Of the numerator and the denominator of a time base or a frame rate.
+MAX_RATIONAL = 2**31 - 1
+#: Magnitude of a timestamp, in ticks.
+MAX_PTS = 2**62 - 1
+MAX_WIDTH = 128
+MAX_HIDDEN_LAYERS = 32
+MAX_FREQUENCIES = 32
+#: Magnitude of a quantised value; csrc/coders/binary_coder.h has the same.
+MAX_LEVEL = 2047
+#: Quantisation steps are normal bfloat16 numbers whose products with MAX_LEVEL stay finite in
+#: float32.
+MIN_STEP, MAX_STEP = 2.0**-126, 2.0**100

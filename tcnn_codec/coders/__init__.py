@@ -1,0 +1,1 @@
+"""Entropy coding: integers to bytes and back, without knowing what the integers are for."""
