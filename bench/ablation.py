@@ -47,8 +47,8 @@ from tcnn_codec.io import open_source
 from tcnn_codec.metrics import psnr
 from tcnn_codec.quantise import dequantise, quantise
 from tcnn_codec.refine import balance_steps, round_gradually
-from tcnn_codec.schedule import shuffle
 from tcnn_codec.siren import F32, Grid
+from tcnn_codec.training.batches import shuffle
 
 Result = dict[str, Any]
 #: bits per pixel, None where there is no file; PSNR in dB of the decoded 8-bit pixels.

@@ -41,8 +41,12 @@ rng = np.random.default_rng(0)
 target = rng.integers(0, 256, (grid.pixels, 3), dtype=np.uint8)
 
 def fitting(spec, backend):
-    from tcnn_codec.backends.base import Batches
-    from tcnn_codec.optimiser import OptimiserState
+    try:
+        from tcnn_codec.training.batches import Batches
+        from tcnn_codec.training.optimiser import OptimiserState
+    except ImportError:  # in older revisions they stand elsewhere
+        from tcnn_codec.backends.base import Batches
+        from tcnn_codec.optimiser import OptimiserState
     order = rng.permutation(np.arange(grid.pixels, dtype=np.uint32))
     batches = Batches(order, tuple((8192 * i, 1) for i in range(fit_steps)), 8192)
     rates = np.full(fit_steps, 1e-4, np.float32)

@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from paper import PaperFit
 from PIL import Image
 
-from tcnn_codec.backends.base import Batches
 from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.coders.payload import encode_tensors
 from tcnn_codec.coding import choose_spec
@@ -36,9 +35,10 @@ from tcnn_codec.config import PRESETS, EncodeConfig
 from tcnn_codec.encoder import Encoded, encode_source
 from tcnn_codec.io import array_source
 from tcnn_codec.metrics import psnr
-from tcnn_codec.optimiser import OptimiserState
 from tcnn_codec.quantise import canonical, dequantise, quantise
 from tcnn_codec.siren import Grid, initialise
+from tcnn_codec.training.batches import Batches
+from tcnn_codec.training.optimiser import OptimiserState
 
 Pixels = NDArray[np.uint8]
 CROP = 256

@@ -28,14 +28,14 @@ import torch
 from common import ROOT, Table, begin, parser, write
 from paper import PaperFit, full_image
 
-from tcnn_codec.backends.base import U8, Batches
+from tcnn_codec.backends.base import U8
 from tcnn_codec.backends.cuda import Choices, CudaBackend
 from tcnn_codec.backends.tinycudann import cutlass_mlp
 from tcnn_codec.config import EncodeConfig
 from tcnn_codec.encoder import encode_file
-from tcnn_codec.optimiser import OptimiserState
-from tcnn_codec.schedule import BATCH
 from tcnn_codec.siren import Grid, SirenSpec, initialise
+from tcnn_codec.training.batches import BATCH, Batches
+from tcnn_codec.training.optimiser import OptimiserState
 
 GRID = Grid(width=768, height=512)
 NETWORKS = {f"paper {width}": SirenSpec(width=width) for width in (32, 64, 128)}

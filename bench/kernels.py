@@ -36,11 +36,11 @@ from common import (
 from paper import PaperFit
 
 from tcnn_codec import _cpu
-from tcnn_codec.backends.base import U8, Batches
+from tcnn_codec.backends.base import U8
 from tcnn_codec.backends.cpu import CpuBackend
-from tcnn_codec.optimiser import OptimiserState
-from tcnn_codec.schedule import BATCH
 from tcnn_codec.siren import Grid, SirenSpec, initialise
+from tcnn_codec.training.batches import BATCH, Batches
+from tcnn_codec.training.optimiser import OptimiserState
 
 GRID = Grid(width=768, height=512)
 PAPER = {f"paper {w}": SirenSpec(width=w) for w in (24, 32, 48, 64, 96, 128)}

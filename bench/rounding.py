@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from tcnn_codec.backends.base import F64, U8, U32, Backend, Target, fit_steps
 from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.bitstream.limits import MAX_LEVEL
-from tcnn_codec.optimiser import OptimiserState, optimise_scaled
-from tcnn_codec.schedule import draw_batches, steps_per_call
 from tcnn_codec.siren import F32, Grid, SirenSpec
+from tcnn_codec.training.batches import draw_batches, steps_per_call
+from tcnn_codec.training.optimiser import OptimiserState, optimise_scaled
 
 I32 = NDArray[np.int32]
 

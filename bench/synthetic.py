@@ -28,7 +28,7 @@ from tcnn_codec.io import array_source
 from tcnn_codec.metrics import PSNR_CAP, psnr
 from tcnn_codec.quantise import dequantise, quantise
 from tcnn_codec.rate import USUAL_BITS
-from tcnn_codec.schedule import shuffle
+from tcnn_codec.training.batches import shuffle
 
 Pixels = NDArray[np.uint8]
 

@@ -25,9 +25,10 @@ from tcnn_codec.metrics import mean_psnr, psnr
 from tcnn_codec.quantise import canonical, constant, dequantise, quantise
 from tcnn_codec.rate import USUAL_BITS, Networks
 from tcnn_codec.refine import balance_steps, deviation_from, round_gradually
-from tcnn_codec.schedule import Progress as StepProgress
-from tcnn_codec.schedule import batch_size, psnr_of_loss, shuffle
 from tcnn_codec.siren import F32, Grid, SirenSpec
+from tcnn_codec.training.batches import batch_size, shuffle
+from tcnn_codec.training.loop import Progress as StepProgress
+from tcnn_codec.training.loop import psnr_of_loss
 
 LOW_RESOLUTION = 256
 USUAL_WIDTH, USUAL_LAYERS = 32, 3

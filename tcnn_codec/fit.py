@@ -7,9 +7,10 @@ import math
 import numpy as np
 
 from tcnn_codec.backends.base import U8, U32, Backend
-from tcnn_codec.optimiser import OptimiserState
-from tcnn_codec.schedule import Progress, learning_rates, train
 from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
+from tcnn_codec.training.learning_rates import learning_rates
+from tcnn_codec.training.loop import Progress, train
+from tcnn_codec.training.optimiser import OptimiserState
 
 # The best peak falls with the steps about as steps^-0.15, measured from 500 to 40,000.
 LEARNING_RATE, AT_STEPS, FALL = 3.2e-3, 4000, 0.15
@@ -30,7 +31,7 @@ def fit(
 ) -> F32:
     """Parameters, float32 [parameter_count], that minimise the squared error and a little the rate.
 
-    target: uint8 [pixels, out_channels] in Grid order. order: `schedule.shuffle` of them. The same
+    target: uint8 [pixels, out_channels] in Grid order. order: `shuffle` of them. The same
     arguments, backend and instruction set give the same parameters, whatever the threads. Raises
     CodecError when the loss stops being finite.
     """

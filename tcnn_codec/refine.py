@@ -10,10 +10,10 @@ import numpy as np
 from tcnn_codec.backends.base import U8, U32, Backend
 from tcnn_codec.bitstream.limits import MAX_LEVEL
 from tcnn_codec.coders.quantised import QuantisedTensor
-from tcnn_codec.optimiser import OptimiserState
 from tcnn_codec.quantise import dequantise, quantise_to, step_like
-from tcnn_codec.schedule import Progress, train
 from tcnn_codec.siren import F32, Grid, SirenSpec
+from tcnn_codec.training.loop import Progress, train
+from tcnn_codec.training.optimiser import OptimiserState
 
 #: Points at which outputs are compared, at most.
 SAMPLES = 1 << 16
@@ -131,7 +131,7 @@ def round_gradually(
     """params quantised with the steps of `tensors`, part by part, while the rest makes up for it.
 
     params: float32 [parameter_count]. target: uint8 [pixels, out_channels] in Grid order. order:
-    `schedule.shuffle` of them. Of tensors only their steps are used; levels beyond MAX_LEVEL are
+    `shuffle` of them. Of tensors only their steps are used; levels beyond MAX_LEVEL are
     clipped. steps: 1 or more.
 
     The parameters nearest to a multiple of their step are rounded and stay, the others are trained

@@ -21,11 +21,13 @@ from cases import CASES, Case, case_of, check_float_targets, check_render, relat
 from numpy.typing import NDArray
 
 from tcnn_codec import _cpu, backends
-from tcnn_codec.backends.base import Backend, Batches, encode_axes, fit_steps, native_shape
+from tcnn_codec.backends.base import Backend, encode_axes, fit_steps, native_shape
 from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.backends.reference import ReferenceBackend
 from tcnn_codec.errors import BackendUnavailable, CodecError
-from tcnn_codec.optimiser import (
+from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
+from tcnn_codec.training.batches import Batches
+from tcnn_codec.training.optimiser import (
     BETA1,
     BETA2,
     EPSILON,
@@ -34,7 +36,6 @@ from tcnn_codec.optimiser import (
     OptimiserState,
     optimise,
 )
-from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
 
 ISAS = ("avx512", "avx2", "scalar")
 SEEDS = range(5)

@@ -17,7 +17,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tcnn_codec.backends.base import Batches
 from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.config import EncodeConfig
 from tcnn_codec.decoder import decode_file
@@ -25,11 +24,11 @@ from tcnn_codec.encoder import encode_source
 from tcnn_codec.fit import fit
 from tcnn_codec.io import open_source
 from tcnn_codec.metrics import psnr
-from tcnn_codec.optimiser import OptimiserState
 from tcnn_codec.quantise import quantise
 from tcnn_codec.refine import balance_steps
-from tcnn_codec.schedule import shuffle
 from tcnn_codec.siren import F32, Grid, SirenSpec
+from tcnn_codec.training.batches import Batches, shuffle
+from tcnn_codec.training.optimiser import OptimiserState
 
 ROOT = Path(__file__).parents[1]
 

@@ -19,14 +19,15 @@ from conftest import REQUIRE_VARIABLE
 from numpy.typing import NDArray
 from rounding_oracle import Answer, Rounding, compute
 
-from tcnn_codec.backends.base import Batches, fit_steps
+from tcnn_codec.backends.base import fit_steps
 from tcnn_codec.backends.cuda import Choices, CudaBackend
 from tcnn_codec.backends.reference import ReferenceBackend
 from tcnn_codec.errors import BackendUnavailable, CodecError
 from tcnn_codec.fit import peak_learning_rate
-from tcnn_codec.optimiser import OptimiserState
-from tcnn_codec.schedule import learning_rates
 from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
+from tcnn_codec.training.batches import Batches
+from tcnn_codec.training.learning_rates import learning_rates
+from tcnn_codec.training.optimiser import OptimiserState
 
 SEEDS = range(3)
 RATE_WEIGHT = 0.03

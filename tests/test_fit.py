@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 
 from tcnn_codec import fit as module
-from tcnn_codec.backends.base import Batches
 from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.errors import CodecError
 from tcnn_codec.fit import fit, peak_learning_rate
-from tcnn_codec.schedule import (
+from tcnn_codec.siren import Grid, SirenSpec
+from tcnn_codec.training.batches import (
     BATCH,
+    Batches,
     batch_size,
     draw_batches,
-    learning_rates,
-    psnr_of_loss,
     shuffle,
     steps_per_call,
 )
-from tcnn_codec.siren import Grid, SirenSpec
+from tcnn_codec.training.learning_rates import learning_rates
+from tcnn_codec.training.loop import psnr_of_loss
 
 
 def test_learning_rates_warm_up_then_decay() -> None:

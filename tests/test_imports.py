@@ -24,9 +24,11 @@ FLOW = (
     "_cpu",
     "_cuda",
     "native",
-    "optimiser",
+    "training.optimiser",
+    "training.batches",
+    "training.learning_rates",
     "backends",
-    "schedule",
+    "training.loop",
     "io",
     "chunks",
     "metrics",
@@ -48,7 +50,7 @@ FLOW = (
     "cli",
     "__main__",
 )
-PACKAGES = ("bitstream", "coders")
+PACKAGES = ("bitstream", "coders", "training")
 #: Stages know no other stage: only the orchestration at the end of the list does.
 STAGES = FLOW[FLOW.index("io") : FLOW.index("rate") + 1]
 SHARED = FLOW[: FLOW.index("io")]

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tcnn_codec import _cpu
-from tcnn_codec.optimiser import (
+from tcnn_codec.siren import SirenSpec, initialise
+from tcnn_codec.training.optimiser import (
     BETA1,
     BETA2,
     EPSILON,
@@ -21,7 +22,6 @@ from tcnn_codec.optimiser import (
     orthogonalise,
     shrink,
 )
-from tcnn_codec.siren import SirenSpec, initialise
 
 STEPS = 20
 

@@ -19,8 +19,8 @@ from tcnn_codec.errors import CodecError
 from tcnn_codec.fit import fit
 from tcnn_codec.quantise import dequantise, quantise
 from tcnn_codec.refine import SAMPLES, _coarse, balance_steps, round_gradually
-from tcnn_codec.schedule import shuffle
 from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
+from tcnn_codec.training.batches import shuffle
 
 BACKEND = CpuBackend()
 SPEC, GRID = SirenSpec(width=24), Grid(64, 48)

@@ -24,8 +24,8 @@ from tcnn_codec.coding import ChunkCoder, Item, Tensors
 from tcnn_codec.config import EncodeConfig
 from tcnn_codec.quantise import canonical, constant, dequantise, quantise
 from tcnn_codec.refine import NOISE, balance_steps, deviation_from
-from tcnn_codec.schedule import shuffle
 from tcnn_codec.siren import F32, SirenSpec, initialise
+from tcnn_codec.training.batches import shuffle
 
 BACKEND = CpuBackend(1)
 STEPS = 240

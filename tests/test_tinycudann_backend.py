@@ -21,15 +21,15 @@ from PIL import Image
 import tcnn_codec
 from tcnn_codec import backends, doctor
 from tcnn_codec.backends import tinycudann
-from tcnn_codec.backends.base import Batches
 from tcnn_codec.backends.reference import ReferenceBackend
 from tcnn_codec.backends.tinycudann import Layout, TinycudannBackend
 from tcnn_codec.config import EncodeConfig
 from tcnn_codec.encoder import encode_file
 from tcnn_codec.errors import BackendUnavailable, CodecError
 from tcnn_codec.metrics import psnr
-from tcnn_codec.optimiser import OptimiserState
 from tcnn_codec.siren import Grid, SirenSpec, initialise
+from tcnn_codec.training.batches import Batches
+from tcnn_codec.training.optimiser import OptimiserState
 
 EXACT, REFERENCE = ReferenceBackend(torch.float64), ReferenceBackend()
 by_name = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcnn_codec.optimiser import OptimiserState, optimise, optimise_scaled
 from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis
+from tcnn_codec.training.batches import Batches
+from tcnn_codec.training.optimiser import OptimiserState, optimise, optimise_scaled
 
 U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
@@ -20,25 +19,6 @@ F64 = NDArray[np.float64]
 #: Chunk pixels, [pixels, out_channels] in Grid order: uint8, where v stands for v*2/255 - 1,
 #: or float32 as it is.
 Target = U8 | F32
-
-
-@dataclass(frozen=True)
-class Batches:
-    """Which pixels each step sees: step s takes order[(start + stride*i) % len(order)], i < count.
-
-    order: uint32 pixel indices. starts: one (start, stride) per step. A stride coprime to
-    len(order), with starts advancing by count*stride, visits every entry once per epoch.
-    """
-
-    order: U32
-    starts: Sequence[tuple[int, int]]
-    count: int
-
-    def indices(self, step: int) -> U32:
-        start, stride = self.starts[step]
-        return self.order[
-            (start + stride * np.arange(self.count, dtype=np.int64)) % self.order.size
-        ]
 
 
 class Backend(Protocol):

@@ -6,20 +6,13 @@ import os
 
 import numpy as np
 
-from tcnn_codec.backends.base import (
-    F64,
-    U8,
-    U32,
-    Batches,
-    Target,
-    encode_axes,
-    native_shape,
-)
+from tcnn_codec.backends.base import F64, U8, U32, Target, encode_axes, native_shape
 from tcnn_codec.config import MAX_THREADS, check_precision
 from tcnn_codec.errors import BackendUnavailable, CodecError
 from tcnn_codec.native import _cpu
-from tcnn_codec.optimiser import BETA1, BETA2, EPSILON, FLOOR, MOMENTUM, OptimiserState
 from tcnn_codec.siren import F32, Grid, SirenSpec
+from tcnn_codec.training.batches import Batches
+from tcnn_codec.training.optimiser import BETA1, BETA2, EPSILON, FLOOR, MOMENTUM, OptimiserState
 
 #: A second or so of evaluating the largest network; nothing interrupts a call.
 PIXELS_PER_CALL = 1 << 20

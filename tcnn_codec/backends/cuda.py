@@ -11,18 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from tcnn_codec.backends.base import (
-    F64,
-    U8,
-    U32,
-    Batches,
-    Target,
-    encode_axes,
-    native_shape,
-)
+from tcnn_codec.backends.base import F64, U8, U32, Target, encode_axes, native_shape
 from tcnn_codec.errors import BackendUnavailable, CodecError
-from tcnn_codec.optimiser import BETA1, BETA2, EPSILON, FLOOR, MOMENTUM, OptimiserState
 from tcnn_codec.siren import F32, Grid, SirenSpec
+from tcnn_codec.training.batches import Batches
+from tcnn_codec.training.optimiser import BETA1, BETA2, EPSILON, FLOOR, MOMENTUM, OptimiserState
 
 #: Float16 features of one axis, and a one, are padded to a multiple of this.
 ENCODING_PAD = 8

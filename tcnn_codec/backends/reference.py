@@ -7,18 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from tcnn_codec.backends.base import (
-    F64,
-    U8,
-    U32,
-    Batches,
-    Target,
-    encode_axes,
-    fit_steps,
-    to_pixels,
-)
-from tcnn_codec.optimiser import OptimiserState
+from tcnn_codec.backends.base import F64, U8, U32, Target, encode_axes, fit_steps, to_pixels
 from tcnn_codec.siren import F32, Grid, SirenSpec
+from tcnn_codec.training.batches import Batches
+from tcnn_codec.training.optimiser import OptimiserState
 
 
 class ReferenceBackend:

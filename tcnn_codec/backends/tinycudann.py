@@ -15,21 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from tcnn_codec.backends.base import (
-    F64,
-    U8,
-    U32,
-    Batches,
-    Target,
-    encode_axes,
-    fit_steps,
-    to_pixels,
-)
+from tcnn_codec.backends.base import F64, U8, U32, Target, encode_axes, fit_steps, to_pixels
 from tcnn_codec.backends.cuda import gpu_memory
 from tcnn_codec.backends.reference import ReferenceBackend, encode_pixels
 from tcnn_codec.errors import BackendUnavailable, CodecError
-from tcnn_codec.optimiser import OptimiserState
 from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
+from tcnn_codec.training.batches import Batches
+from tcnn_codec.training.optimiser import OptimiserState
 
 #: Widths and numbers of inputs and outputs are padded to a multiple of this.
 PAD = 16

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcnn_codec.errors import CodecError
-from tcnn_codec.io.encoders import write_mkv, write_mp4
 from tcnn_codec.io.frames import Frame, Kind, SinkSpec
 from tcnn_codec.io.images import save_image
 from tcnn_codec.io.paths import (
@@ -23,6 +22,7 @@ from tcnn_codec.io.paths import (
     check_output_folder,
     flush,
 )
+from tcnn_codec.io.video_writers import write_mkv, write_mp4
 
 _STILL_ONLY = (".png", ".webp")
 _VIDEO_ONLY = (".mp4", ".mkv", ".y4m")
