@@ -18,7 +18,7 @@ from tcnn_codec.metrics import can_measure_ms_ssim, colour, mean_psnr, ms_ssim, 
 
 U8 = NDArray[np.uint8]
 ERROR_GAIN = 8
-_NO_MS_SSIM = "MS-SSIM is not measured: it needs torch; pip install 'tcnn-codec[torch]'"
+_NO_MS_SSIM = "MS-SSIM is not measured: it needs torch; pip install torch pytorch-msssim"
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def create(name: str = "auto", threads: int = 0, precision: str = "float32") -> 
     if name != "cpu" and find_spec("torch") is None:
         raise BackendUnavailable(
             f"backend '{name}' keeps its arrays in torch, which is not installed; "
-            "pip install 'tcnn-codec[torch]', or choose --backend cpu"
+            "install it with: pip install torch, or choose --backend cpu"
         )
     if name == "cuda":
         from tcnn_codec.backends.cuda import CudaBackend
