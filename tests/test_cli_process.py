@@ -138,6 +138,23 @@ def test_a_stopped_decode_leaves_nothing(number: int, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [stream]
 
 
+def test_a_library_that_makes_a_panic_of_a_signal(photo: Path) -> None:
+    """As code does that a foreign language calls back: the status is still the signal's."""
+    before = """
+import os, signal
+import tcnn_codec.cli as cli
+def run(arguments):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+    except SystemExit as error:
+        raise BaseException("a panic") from error
+cli.run = run
+"""
+    called = run_process("info", photo.with_suffix(".tcnn"), before=before)
+    assert called == (128 + signal.SIGTERM, "", "")
+
+
 def test_a_hangup_that_is_ignored_stays_so(photo: Path) -> None:
     """As under nohup."""
     before = """
