@@ -49,16 +49,23 @@ def write_tiff(
     white_is_zero: bool = False,
     order: str = "<",
     separate: bool = False,
+    tile: int = 0,
     tags: dict[int, int] | None = None,
 ) -> Path:
-    """An uncompressed TIFF of one strip, or of one for each channel.
+    """An uncompressed TIFF of one strip, or of one for each channel, or of tiles.
 
     samples: [height, width, channels]; packed, highest bit first, where bits is not 16 or 32.
-    order: of the bytes, < or >. tags: more of them, by number, each one short.
+    order: of the bytes, < or >. tile: side of the tiles, 0 for strips. tags: more of them, by
+    number, each one short.
     """
     height, width, channels = samples.shape
     planes = np.moveaxis(samples, 2, 0)[..., None] if separate else samples[None]
     kind = {16: f"{order}u2", 32: f"{order}u4"}.get(bits)
+    if tile:
+        down, across = -(-height // tile), -(-width // tile)
+        room = ((0, 0), (0, down * tile - height), (0, across * tile - width), (0, 0))
+        cells = np.pad(planes, room).reshape(len(planes), down, tile, across, tile, -1)
+        planes = cells.swapaxes(2, 3).reshape(-1, tile, tile, cells.shape[-1])
     strips = []
     for plane in planes:
         if kind is not None:
@@ -66,6 +73,7 @@ def write_tiff(
             continue
         digits = plane.reshape(height, -1, 1) >> np.arange(bits)[::-1] & 1
         strips.append(np.packbits(digits.reshape(height, -1).astype(np.uint8), axis=1).tobytes())
+    places, lengths = (324, 325) if tile else (273, 279)
     photometric = 2 if channels >= 3 else 0 if white_is_zero else 1
     entries: dict[int, list[int]] = {
         256: [width],
@@ -73,17 +81,17 @@ def write_tiff(
         258: [bits] * channels,
         259: [1],
         262: [photometric],
-        273: [],
         277: [channels],
-        278: [height],
-        279: [len(strip) for strip in strips],
+        **({322: [tile], 323: [tile]} if tile else {278: [height]}),
+        places: [],
+        lengths: [len(strip) for strip in strips],
         284: [2 if separate else 1],
         **({338: [2]} if channels in (2, 4) else {}),
         **{number: [value] for number, value in (tags or {}).items()},
     }
     start = 8 + 2 + 12 * len(entries) + 4
     outside = bytearray()
-    longs = 273, 279
+    longs = places, lengths
 
     def place(number: int, values: list[int]) -> bytes:
         code, kind = ("I", 4) if number in longs else ("H", 3)
@@ -97,8 +105,8 @@ def write_tiff(
 
     def directory(first_strip: int) -> bytes:
         outside.clear()
-        places = [first_strip + sum(map(len, strips[:i])) for i in range(len(strips))]
-        found = {**entries, 273: places}
+        starts = [first_strip + sum(map(len, strips[:i])) for i in range(len(strips))]
+        found = {**entries, places: starts}
         body = b"".join(place(number, found[number]) for number in sorted(found))
         return struct.pack(f"{order}H", len(found)) + body + bytes(4) + outside
 

@@ -81,14 +81,18 @@ def test_sixteen_bit_png_is_rounded(tmp_path: Path, channels: int) -> None:
     assert "16-bit samples are rounded to 8 bit" in notes_of(path)
 
 
+@pytest.mark.parametrize("tile", [0, 16])
 @pytest.mark.parametrize("separate", [False, True])
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("channels", [3, 4])
 def test_sixteen_bit_colour_tiff_is_rounded(
-    tmp_path: Path, channels: int, order: str, separate: bool
+    tmp_path: Path, channels: int, order: str, separate: bool, tile: int
 ) -> None:
     samples = deep_picture(channels, 16)
-    path = write_tiff(tmp_path / "a.tif", samples, 16, order=order, separate=separate)
+    path = write_tiff(tmp_path / "a.tif", samples, 16, order=order, separate=separate, tile=tile)
+    if separate and tile:
+        refuses(path, "tiles, and channels kept apart", "save it as PNG")
+        return
     np.testing.assert_array_equal(read(path), rounded(samples, 16))
     assert notes_of(path) == ("16-bit samples are rounded to 8 bit",)
 

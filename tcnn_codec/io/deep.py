@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io.streams import import_av
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 #: The demuxer of each of Pillow's formats that may be deep in colour.
 DEEP_FORMATS = {"PNG": "png_pipe", "TIFF": "tiff_pipe", "JPEG2000": "j2k_pipe"}
+_PLANES, _TILE_WIDTH = 284, 322  # tags of TIFF 6.0
+_SEPARATE = 2
+_OTHER_ORDER = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
 _PACKED = {"ya16": 2, "rgb48": 3, "rgba64": 4}
 _PLANAR = {"gbrp16": (2, 0, 1), "gbrap16": (2, 0, 1, 3)}  # planes in the order of the channels
 _DEPTH = 16
@@ -46,6 +51,38 @@ def read_deep(path: Path, format: str, bits: int, size: tuple[int, int]) -> NDAr
     if bits < _DEPTH and not frame.format.name.startswith("ya16"):
         samples >>= _DEPTH - bits  # FFmpeg puts them at the top of 16 bits, except grey with alpha
     return samples
+
+
+def read_deep_tiff(path: Path, bits: int) -> tuple[NDArray[np.uint16], bool]:
+    """(samples as `read_deep` gives them, whether they are upright already).
+
+    FFmpeg shows tiles as if they were strips, and Pillow confuses channels that are kept apart, so
+    each reads what it reads right. Raises CodecError for tiles of channels kept apart.
+    """
+    with Image.open(path, formats=["TIFF"]) as image:
+        tags: Any = image.tag_v2  # type: ignore[attr-defined]
+        size, separate, tiled = image.size, tags.get(_PLANES) == _SEPARATE, _TILE_WIDTH in tags
+    if separate and tiled:
+        raise _refused(path, "TIFF", bits, "tiles, and channels kept apart")
+    if separate:
+        return read_deep(path, "TIFF", bits, size), False
+    # Of 16 bits Pillow keeps the upper 8: read in the other byte order, those are the lower.
+    upper, lower = (_read_bytes(path, other_order) for other_order in (False, True))
+    return upper * np.uint16(256) + lower, True
+
+
+def _read_bytes(path: Path, other_order: bool) -> NDArray[np.uint8]:
+    """One byte of each sample of a TIFF, uint8 [height, width, 3|4], upright."""
+    with Image.open(path, formats=["TIFF"]) as image:
+        tiles = []
+        pieces: Any = image.tile
+        for piece in pieces:
+            # Not divided by alpha: that is not done byte by byte.
+            name = piece.args[0].replace("RGBa", "RGBA")
+            order = _OTHER_ORDER[name[-1]] if other_order else name[-1]
+            tiles.append(piece._replace(args=(name[:-1] + order, *piece.args[1:])))
+        image.tile = tiles
+        return np.asarray(image)
 
 
 def read_deep_heic(path: Path) -> NDArray[np.uint16]:

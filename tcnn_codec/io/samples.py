@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tcnn_codec.errors import CodecError
-from tcnn_codec.io.deep import DEEP_FORMATS, read_deep, read_deep_heic
+from tcnn_codec.io.deep import DEEP_FORMATS, read_deep, read_deep_heic, read_deep_tiff
 from tcnn_codec.io.geometry import Geometry
 from tcnn_codec.io.pictures import heif_facts, tiff_orientation
 from tcnn_codec.io.silence import silent_library
@@ -118,9 +118,13 @@ def read_pixels(path: Path, image: Image.Image, samples: Samples) -> U8:
     """
     count = channels(image)
     if samples.bits > 8 and image.mode in ("RGB", "RGBA", "LA") and image.format in DEEP_FORMATS:
-        deep = read_deep(path, image.format or "", samples.bits, image.size)
-        if image.format == "TIFF":  # which Pillow, and Pillow alone, gives upright
-            deep = Geometry(tiff_orientation(image)).apply(deep)
+        if image.format == "TIFF":
+            with silent_library():
+                deep, upright = read_deep_tiff(path, samples.bits)
+            # Pillow, and Pillow alone, gives a TIFF upright.
+            deep = deep if upright else Geometry(tiff_orientation(image)).apply(deep)
+        else:
+            deep = read_deep(path, image.format or "", samples.bits, image.size)
         if samples.premultiplied and deep.shape[2] in (2, 4):
             deep = _divide_by_alpha(deep, samples.bits)
         return _assemble(_levels(deep, 2**samples.bits - 1), count)
