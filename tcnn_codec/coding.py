@@ -1,4 +1,4 @@
-"""One source, fitted and coded at any width: frames → chunks → fit → … → container.
+"""One source, fitted and coded at any width: frames → chunks → fit → … → bitstream.
 
 What encoding and rate control ask for. Holds one chunk of pixels at a time.
 """

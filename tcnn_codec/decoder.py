@@ -1,4 +1,4 @@
-"""Decoding, top to bottom: container → entropy → quantise⁻¹ → evaluate → frames.
+"""Decoding, top to bottom: bitstream → coders → quantise⁻¹ → evaluate → frames.
 
 Imports neither torch nor anything that fits.
 """

@@ -291,7 +291,7 @@ void evaluate(const std::vector<Job*>& jobs, const cuda::Plan& plan, const py::o
 }  // namespace
 
 void bind_cuda(py::module_& module) {
-  module.doc() = "Fused SIREN kernels for CUDA; see csrc/cuda/engine.h for the contract.";
+  module.doc() = "Fused SIREN kernels for CUDA; see csrc/siren/cuda/engine.h for the contract.";
   py::register_local_exception<cuda::DeviceError>(module, "DeviceError", PyExc_RuntimeError);
   module.def("device_count", &cuda::device_count, "CUDA devices that this process can use.");
 

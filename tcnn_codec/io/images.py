@@ -44,14 +44,14 @@ def open_image(path: Path, first: int, last: int | None, *, max_pixels: int) -> 
     with image, reading(path):
         check_size(path, image.height, image.width, max_pixels)
         pages = int(getattr(image, "n_frames", 1))
+        found = samples.describe(path, image)
         if pages > 1 and image.format in ANIMATED:
-            found = samples.describe(path, image)
             lost = tuple(_depth_notes(samples.notes(image, found)))
             shown = _geometry(path, image)
             return open_animation(path, first, last, image, shown, lost, max_pixels=max_pixels)
         check_selection(path, first, last, 1)
-        notes = _notes(path, image)
-        pixels = _read_upright(path, image)
+        notes = _notes(path, image, found)
+        pixels = _read_upright(path, image, found)
 
     def read() -> Generator[Frame, None, None]:
         yield Frame(pixels, 0)
@@ -87,7 +87,8 @@ def open_folder(path: Path, first: int, last: int | None, *, max_pixels: int) ->
     def read() -> Generator[Frame, None, None]:
         for index, file in enumerate(files, first):
             with open_known(file) as image, reading(file):
-                pixels = samples.as_channels(_read_upright(file, image), channels)
+                upright = _read_upright(file, image, samples.describe(file, image))
+                pixels = samples.as_channels(upright, channels)
             _check_same(file, pixels.shape[:2], files[0], (height, width))
             yield Frame(pixels, index)
 
@@ -106,10 +107,9 @@ def save_image(path: Path, pixels: NDArray[np.uint8], format: str) -> None:
         image.save(path, format)
 
 
-def _read_upright(path: Path, image: Image.Image) -> NDArray[np.uint8]:
+def _read_upright(path: Path, image: Image.Image, found: samples.Samples) -> NDArray[np.uint8]:
     """uint8 [height, width, 1|3|4], decoded and as it is to be shown."""
-    pixels = samples.read_pixels(path, image, samples.describe(path, image))
-    return _geometry(path, image).apply(pixels)
+    return _geometry(path, image).apply(samples.read_pixels(path, image, found))
 
 
 def _geometry(path: Path, image: Image.Image) -> Geometry:
@@ -126,15 +126,16 @@ def _layout(path: Path, max_pixels: int) -> tuple[int, int, int, list[str]]:
     """Upright height and width, channels and notes of an image, from its header."""
     with open_known(path) as image, reading(path):
         check_size(path, image.height, image.width, max_pixels)
-        notes, channels = _notes(path, image), samples.channels(image)
+        found = samples.describe(path, image)
+        notes, channels = _notes(path, image, found), samples.channels(image)
         # Pillow gives the size of a TIFF, alone, with the orientation already applied.
         geometry = Geometry() if image.format == "TIFF" else _geometry(path, image)
         return (*geometry.shown_size(image.height, image.width), channels, notes)
 
 
-def _notes(path: Path, image: Image.Image) -> list[str]:
-    """A line for everything of a still image that is not kept, from the header alone."""
-    notes = samples.notes(image, samples.describe(path, image))
+def _notes(path: Path, image: Image.Image, found: samples.Samples) -> list[str]:
+    """A line for everything of a still image that is not kept, without decoding it."""
+    notes = samples.notes(image, found)
     pages = int(getattr(image, "n_frames", 1))
     if pages > 1:
         which = "the primary" if image.format == "HEIF" else "the first"

@@ -103,11 +103,16 @@ def notes(image: Image.Image, samples: Samples) -> list[str]:
         kind = "grey" if _deep_grey(image) else kind
         found.append(f"{kind} pixels are converted to {target}")
     if samples.transfer in HDR:
-        found.append(f"HDR ({HDR[samples.transfer]}) is not tone-mapped")
+        found.append(hdr_note(samples.transfer))
     profile = image.info.get("icc_profile") or b""
     if profile and b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile:
         found.append("the colour profile is not sRGB and is dropped")
     return found
+
+
+def hdr_note(transfer: int) -> str:
+    """The line for samples of a transfer function of HDR."""
+    return f"HDR ({HDR[transfer]}) is not tone-mapped"
 
 
 def read_pixels(path: Path, image: Image.Image, samples: Samples) -> U8:

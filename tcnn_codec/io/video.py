@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io.frames import Frame, Source, check_selection, check_size
 from tcnn_codec.io.geometry import Geometry
+from tcnn_codec.io.samples import HDR, hdr_note
 from tcnn_codec.io.silence import silent_library
 from tcnn_codec.io.streams import Frames, open_container, orientation, select_stream
 from tcnn_codec.io.timing import complete_times, declared_rate, nominal_rate
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 _LIMITED = 1  # FFmpeg's AVCOL_RANGE_MPEG
 _ALPHA_BYTE = 3 if sys.byteorder == "little" else 0
-_HDR = {16: "PQ", 18: "HLG"}
 #: Limited-range grey to full range, which swscale takes every grey for.
 _EXPANDED = np.rint(((np.arange(256) - 16) * (255 / 219)).clip(0, 255)).astype(np.uint8)
 #: Kinds of streams beside video.
@@ -278,7 +278,7 @@ def _notes(
     notes = []
     if seen.bits > 8:
         notes.append(f"{seen.bits}-bit samples are rounded to 8 bit")
-    notes += [f"HDR ({_HDR[t]}) is not tone-mapped" for t in sorted(seen.transfers & _HDR.keys())]
+    notes += [hdr_note(t) for t in sorted(seen.transfers & HDR.keys())]
     if stream.metadata.get("alpha_mode") == "1" and seen.channels != 4:
         notes.append("the alpha channel is dropped")
     if stream.sample_aspect_ratio not in (None, 0, 1):
