@@ -33,7 +33,7 @@ lint: .venv/installed  ## ruff, mypy --strict, clang-format, and the compiler's 
 	  -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir)
 	$(BIN)/cmake --build build/lint
 
-bench: .venv/installed  ## the quick form of every benchmark, against PyTorch and the last results
+bench: .venv/installed  ## the benchmarks that compare times, in their quick form
 	$(BIN)/python bench/kernels.py --quick --json build/kernels.json
 	$(BIN)/python bench/encode_time.py demo/photo.png --quick --json build/encode_time.json --plot build/encode_time.png
 	$(BIN)/python bench/compare.py bench/results/kernels.json build/kernels.json

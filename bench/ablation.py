@@ -17,7 +17,6 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,26 +28,28 @@ from rounding import (
     I32,
     TRAVEL_ROUNDED,
     PenalisedBackend,
-    Picture,
     adaround,
     straight_through,
 )
 
-from tcnn_codec import backends
-from tcnn_codec.backends.base import Backend
-from tcnn_codec.backends.cpu import usable_cores
 from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, StreamInfo
 from tcnn_codec.bitstream.records import write_stream
 from tcnn_codec.coders.quantised import QuantisedTensor
-from tcnn_codec.coding import ROUNDING_SHARE, choose_spec
 from tcnn_codec.config import PRESETS, EncodeConfig
-from tcnn_codec.fit import fit
+from tcnn_codec.dtypes import F32
+from tcnn_codec.encoding.coding import ROUNDING_SHARE
+from tcnn_codec.families.siren import backends
+from tcnn_codec.families.siren.backends.base import Backend
+from tcnn_codec.families.siren.backends.cpu import usable_cores
+from tcnn_codec.families.siren.fit import fit
+from tcnn_codec.families.siren.options import SirenOptions
+from tcnn_codec.families.siren.quantise import dequantise, quantise
+from tcnn_codec.families.siren.rounding import balance_steps, round_gradually
+from tcnn_codec.families.siren.sizes import choose_spec
+from tcnn_codec.families.siren.start import initialise
 from tcnn_codec.io import open_source
 from tcnn_codec.metrics import psnr
-from tcnn_codec.quantise import dequantise, quantise
-from tcnn_codec.refine import balance_steps, round_gradually
-from tcnn_codec.siren import F32, Grid
-from tcnn_codec.training.batches import shuffle
+from tcnn_codec.training.job import Job
 
 Result = dict[str, Any]
 #: bits per pixel, None where there is no file; PSNR in dB of the decoded 8-bit pixels.
@@ -63,25 +64,18 @@ FLOAT = "float32"
 
 
 class Subject:
-    """One image at one width, with the target, batches and seeds that the encoder has for it."""
+    """One image at one width, as the job that the encoder makes of it."""
 
-    def __init__(self, path: Path, config: EncodeConfig) -> None:
+    def __init__(self, path: Path, width: int, config: EncodeConfig) -> None:
         with open_source(path, max_pixels=DEFAULT_MAX_PIXELS) as source:
             (frame,) = source.frames()
-            self.spec = choose_spec(source, config)
-        self.pixels = frame.pixels
-        height, width, channels = frame.pixels.shape
-        self.info = StreamInfo("image", height, width, channels, self.spec)
-        self.config = config
+            picture = source.format
+        self.pixels, self.config = frame.pixels, config
+        self.spec = choose_spec(picture, SirenOptions(width=width))
+        self.info = StreamInfo("image", picture.height, picture.width, picture.channels, self.spec)
         self.rounding_steps = config.fit_steps // ROUNDING_SHARE
-        self.picture = Picture(
-            backend=backends.create("cpu", config.threads, config.precision),
-            spec=self.spec,
-            grid=Grid(width, height),
-            target=frame.pixels.reshape(-1, channels),
-            order=shuffle(width * height, config.seed),
-            seed=config.seed,
-        )
+        self.backend = backends.create("cpu", config.threads, config.precision)
+        self.job = Job.of(self.spec, frame.pixels[None], config.seed)
 
     def rows(self) -> Iterator[tuple[str, Point]]:
         """(name, point) of every row of the table, in its order."""
@@ -107,7 +101,8 @@ class Subject:
 
     def learnt(self, params: F32, balanced: Tensors) -> Iterator[tuple[str, Point]]:
         """The rows of AdaRound and of straight-through training, by themselves and in turn."""
-        steps, sizes = self.rounding_steps, [tensor.values.size for tensor in balanced]
+        backend, job, steps = self.backend, self.job, self.rounding_steps
+        sizes = [tensor.values.size for tensor in balanced]
         step = np.repeat(np.array([tensor.step for tensor in balanced], np.float32), sizes)
 
         def coded(levels: I32) -> Point:
@@ -116,45 +111,28 @@ class Subject:
                 [QuantisedTensor(v, t.step) for v, t in zip(parts, balanced, strict=True)]
             )
 
-        yield "+ AdaRound", coded(adaround(self.picture, params, step, steps))
+        yield "+ AdaRound", coded(adaround(backend, job, params, step, steps))
         first = round(ADAROUND_SHARE * steps)
-        start = adaround(self.picture, params, step, first).astype(np.float32) * step
-        both = straight_through(self.picture, start, step, steps - first, TRAVEL_ROUNDED)
+        start = adaround(backend, job, params, step, first).astype(np.float32) * step
+        both = straight_through(backend, job, start, step, steps - first, TRAVEL_ROUNDED)
         yield "+ AdaRound, straight-through", coded(both)
-        yield "+ straight-through", coded(straight_through(self.picture, params, step, steps))
+        yield "+ straight-through", coded(straight_through(backend, job, params, step, steps))
 
     def fit(self, backend: Backend | None = None, steps: int | None = None) -> F32:
-        picture = self.picture
-        return fit(
-            backend or picture.backend,
-            picture.spec,
-            picture.grid,
-            picture.target,
-            picture.order,
-            steps=steps or self.config.fit_steps - self.rounding_steps,
-            seed=picture.seed,
-        )
+        steps = steps or self.config.fit_steps - self.rounding_steps
+        return fit(backend or self.backend, self.job, initialise(self.spec, self.job.seed), steps)
 
     def balanced(self, params: F32) -> Tensors:
-        picture, tensors = self.picture, quantise(self.spec, params, BITS)
-        return balance_steps(picture.backend, self.spec, params, picture.grid, tensors)
+        tensors = quantise(self.spec, params, BITS)
+        return balance_steps(self.backend, self.spec, params, self.job.grid, tensors)
 
     def in_parts(self, params: F32) -> Tensors:
-        picture = self.picture
         return round_gradually(
-            picture.backend,
-            self.spec,
-            params,
-            picture.grid,
-            picture.target,
-            picture.order,
-            self.balanced(params),
-            steps=self.rounding_steps,
-            seed=picture.seed,
+            self.backend, self.job, params, self.balanced(params), self.rounding_steps
         )
 
     def shown(self, params: F32) -> Point:
-        rendered = self.picture.backend.render(self.spec, params, self.picture.grid)
+        rendered = self.backend.render(self.spec, params, self.job.grid)
         return None, psnr(self.pixels, rendered[0])
 
     def coded(self, tensors: Tensors, size: Coder = sorted_cheapest) -> Point:
@@ -255,7 +233,7 @@ def main() -> None:
         for width in options.widths:
             if (path.name, width) in done:
                 continue
-            rows = dict(Subject(path, replace(config, width=width)).rows())
+            rows = dict(Subject(path, width, config).rows())
             found["measured"].append({"image": path.name, "width": width, "rows": rows})
             print(f"measured: {path.name}, width {width}", file=sys.stderr)
             write(options.json, found)

@@ -13,15 +13,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from cases import CASES
-from test_backends import REFERENCE, forward_error, gradient_error
+from reference_errors import REFERENCE, forward_error, gradient_error
 
-from tcnn_codec import _cpu
-from tcnn_codec.backends.cpu import CpuBackend
+from tcnn_codec.families.siren.backends.cpu import CpuBackend
+from tcnn_codec.native import _cpu
 
 
 def main() -> None:
     backends = [CpuBackend(isa=isa) for isa in _cpu.available_isas()]
-    names = "".join(f"{backend.isa:>9}" for backend in backends)
+    names = "".join(f"{backend.device:>9}" for backend in backends)
     print(f"{'':18}{'forward':>10}{names}{'gradient':>11}{names}")
     for case in CASES:
         row = f"{case.name:18}"

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS
-from tcnn_codec.config import PRESETS, EncodeConfig
-from tcnn_codec.encoder import encode_source
+from tcnn_codec.config import PRESETS, make_config
+from tcnn_codec.encoding.encoder import encode_source
 from tcnn_codec.io import open_source
 
 DEPTHS = (5, 6, 7, 8)
@@ -29,7 +29,7 @@ def rate_and_quality(path: Path, width: int, preset: str) -> np.ndarray:
     points = []
     for bits in DEPTHS:
         with open_source(path, max_pixels=DEFAULT_MAX_PIXELS) as source:
-            encoded = encode_source(source, EncodeConfig(preset=preset, width=width, bits=bits))
+            encoded = encode_source(source, make_config(preset=preset, width=width, bits=bits))
         points.append((encoded.bits_per_pixel, encoded.psnr_db))
     return np.array(points)
 

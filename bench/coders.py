@@ -34,8 +34,8 @@ from tcnn_codec.coders.payload import (
 )
 from tcnn_codec.coders.probability import static_weights
 from tcnn_codec.coders.quantised import QuantisedTensor
-from tcnn_codec.quantise import canonical
-from tcnn_codec.siren import SirenSpec
+from tcnn_codec.families.siren.quantise import canonical
+from tcnn_codec.families.siren.spec import SirenSpec
 
 Tensors = Sequence[QuantisedTensor]
 Coder = Callable[[SirenSpec, Tensors], int]
@@ -81,22 +81,22 @@ def _ideal_bytes(values: I32) -> int:
 def parametric(spec: SirenSpec, tensors: Tensors) -> int:
     """Format version 1: for each tensor the best static table of those that one byte names."""
     models = [cheapest_static(t, static_weights(t.largest))[1] if t.largest else 0 for t in tensors]
-    return len(encode_with(spec, tensors, models))
+    return len(encode_with(spec.tensors, tensors, models))
 
 
 def binarised(spec: SirenSpec, tensors: Tensors) -> int:
     """Adaptive contexts for every tensor."""
-    return len(encode_with(spec, tensors, [BINARISED if t.largest else 0 for t in tensors]))
+    return len(encode_with(spec.tensors, tensors, [BINARISED if t.largest else 0 for t in tensors]))
 
 
 def cheapest(spec: SirenSpec, tensors: Tensors) -> int:
     """For each tensor the cheapest of all models of the format."""
-    return len(encode_tensors(spec, tensors))
+    return len(encode_tensors(spec.tensors, tensors))
 
 
 def sorted_cheapest(spec: SirenSpec, tensors: Tensors) -> int:
     """The product's: the same after sorting the neurons."""
-    return len(encode_tensors(spec, canonical(spec, tensors)))
+    return len(encode_tensors(spec.tensors, canonical(spec, tensors)))
 
 
 #: Bytes of a payload, by coder; all code the integers of the product's rounding.
@@ -116,10 +116,12 @@ def networks(paths: Sequence[Path]) -> list[tuple[SirenSpec, Tensors]]:
     for path in paths:
         with open(path, "rb") as stream:
             info = read_header(stream)
+            spec = info.spec
+            assert isinstance(spec, SirenSpec)  # of whose neurons `canonical` knows
             for index in range(info.chunk_count):
                 payload = read_chunk(stream, info, index)
-                tensors = decode_tensors(info.spec, payload, info.version)
-                found.append((info.spec, canonical(info.spec, tensors)))
+                tensors = decode_tensors(spec.tensors, payload, info.version)
+                found.append((spec, canonical(spec, tensors)))
     return found
 
 

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from tcnn_codec import __version__, _cpu
-from tcnn_codec.backends.cpu import CpuBackend, usable_cores
+from tcnn_codec import __version__
+from tcnn_codec.families.siren.backends.cpu import CpuBackend, usable_cores
+from tcnn_codec.native import _cpu
 
 ROOT = Path(__file__).parents[1]
 

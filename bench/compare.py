@@ -4,10 +4,12 @@ python bench/compare.py OLD.json NEW.json [--fail] [--json FILE]
 python bench/compare.py REVISION [--quick] [--fail] [--threads N] [--json FILE]
 
 Files are those of bench/kernels.py; rows of one name are compared by their ratio to PyTorch eager
-of the same run, since times do not travel. A revision is built in a temporary folder, and both
-trees take turns in one run: a full step, FIT_STEPS steps of fitting, and decoding; what the old
-one cannot do is left out. A row is a REGRESSION where it is slower by more than 5 % and its fastest
-round is slower than the old one's slowest; with --fail the exit status is 1 then.
+of the same run, since times do not travel. A revision, 72df872 or a later one, is built in a
+temporary folder, and both trees take turns in one run: a full step, FIT_STEPS steps of fitting,
+decoding, and `start`, the process that decodes a tiny file, from its start to its end. Instruction
+sets and precisions that the old one lacks are left out. A row is a REGRESSION where it is slower by
+more than 5 % and its fastest round is slower than the old one's slowest; with --fail the exit
+status is 1 then.
 """
 
 from __future__ import annotations
@@ -29,49 +31,79 @@ from common import ROOT, Table, Timing, begin, native_backends, parser, ratio, w
 
 SLOWER = 1.05
 FIT_STEPS = 40
-#: Runs in each tree's own interpreter, for as long as it is told cases.
+#: Runs in each tree's own interpreter, for as long as it is told cases. Names are those of the
+#: working tree; a tree without them has those of 72df872, the oldest revision that it serves.
 WORKER = """
-import sys, time
+import subprocess, sys, tempfile, time
+from functools import cache
+from pathlib import Path
 import numpy as np
-from tcnn_codec.backends.cpu import CpuBackend
-from tcnn_codec.siren import Grid, SirenSpec, initialise
-threads, fit_steps, strict = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "new"
+import tcnn_codec
+from tcnn_codec.training.batches import Batches
+from tcnn_codec.training.optimiser import OptimiserState
+try:
+    from tcnn_codec.families.siren.backends.cpu import CpuBackend
+    from tcnn_codec.families.siren.spec import SirenSpec
+    from tcnn_codec.families.siren.start import initialise
+    from tcnn_codec.grid import Grid
+    from tcnn_codec.training.job import Job
+except ImportError:
+    from tcnn_codec.backends.cpu import CpuBackend
+    from tcnn_codec.siren import Grid, SirenSpec, initialise
+    Job = None
+threads, fit_steps = int(sys.argv[1]), int(sys.argv[2])
+folder = tempfile.TemporaryDirectory()
 grid = Grid(768, 512)
 rng = np.random.default_rng(0)
 target = rng.integers(0, 256, (grid.pixels, 3), dtype=np.uint8)
+order = rng.permutation(np.arange(grid.pixels, dtype=np.uint32))
+starts = tuple((8192 * i, 1) for i in range(fit_steps))
+rates = np.full(fit_steps, 1e-4, np.float32)
 
-def fitting(spec, backend):
-    try:
-        from tcnn_codec.training.batches import Batches
-        from tcnn_codec.training.optimiser import OptimiserState
-    except ImportError:  # in older revisions they stand elsewhere
-        from tcnn_codec.backends.base import Batches
-        from tcnn_codec.optimiser import OptimiserState
-    order = rng.permutation(np.arange(grid.pixels, dtype=np.uint32))
-    batches = Batches(order, tuple((8192 * i, 1) for i in range(fit_steps)), 8192)
-    rates = np.full(fit_steps, 1e-4, np.float32)
+@cache
+def tiny_file():
+    path = Path(folder.name) / "tiny.tcnn"
+    path.write_bytes(tcnn_codec.encode(target[:256].reshape(16, 16, 3), width=8, steps=10))
+    return path
+
+def decoding_process():
+    tiny = tiny_file()
+    command = [sys.executable, "-m", "tcnn_codec", "decode", tiny, tiny.with_suffix(".png")]
+    command += ["--threads", str(threads)]
+    apart = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}  # ours carry the cases
+    return lambda: subprocess.run(command, check=True, **apart)
+
+def fitting(backend, spec):
     state = OptimiserState.start(initialise(spec, 0))
-    return lambda: backend.fit_steps(spec, state, grid, target, batches, rates)
+    if Job is None:
+        batches = Batches(order, starts, 8192)
+        return lambda: backend.fit_steps(spec, state, grid, target, batches, rates)
+    trainer = backend.trainer(Job(spec, grid, target, order), state)
+    return lambda: trainer.steps(Batches(starts, 8192), rates)
 
-def run_of(operation, isa, precision, width):
-    spec = SirenSpec(width=int(width))
-    backend = CpuBackend(threads, isa, *([] if precision == "float32" else [precision]))
+def full_step(backend, spec, params):
+    if Job is None:
+        return lambda: backend.loss_and_grad(spec, params, grid, target)
+    return lambda: backend.loss_and_grad(Job(spec, grid, target), params)
+
+def run_of(operation, isa="", precision="", width=""):
+    if operation == "start":
+        return decoding_process()
+    spec, backend = SirenSpec(width=int(width)), CpuBackend(threads, isa, precision)
     params = initialise(spec, 0)
     if operation == "fit":
-        return fitting(spec, backend)
+        return fitting(backend, spec)
     if operation == "decode":
         return lambda: backend.render(spec, params, grid)
-    return lambda: backend.loss_and_grad(spec, params, grid, target)
+    return full_step(backend, spec, params)
 
 for line in sys.stdin:
     try:
         run = run_of(*line.split())
-        run()
-    except (TypeError, AttributeError, ImportError):
-        if strict:
-            raise
+    except tcnn_codec.BackendUnavailable:
         print("nan", flush=True)
         continue
+    run()
     start = time.perf_counter()
     run()
     print(time.perf_counter() - start, flush=True)
@@ -111,9 +143,8 @@ class Worker:
     """An interpreter that imports the package of one tree."""
 
     def __init__(self, tree: Path, threads: int) -> None:
-        which = "new" if tree == ROOT else "old"
         self._process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(threads), str(FIT_STEPS), which],
+            [sys.executable, "-c", WORKER, str(threads), str(FIT_STEPS)],
             cwd=tree,
             env={**os.environ, "PYTHONPATH": str(tree)},
             stdin=subprocess.PIPE,
@@ -122,7 +153,7 @@ class Worker:
         )
 
     def time(self, case: str) -> float:
-        """Seconds of one call, or nan where the old tree has nothing of the kind."""
+        """Seconds of one call, or nan where the tree lacks the instruction set or precision."""
         assert self._process.stdin
         assert self._process.stdout
         print(case, file=self._process.stdin, flush=True)
@@ -142,14 +173,14 @@ def compare_trees(
 ) -> Iterator[dict[str, Any]]:
     """kinds: 'ISA PRECISION', of which the first `most` that the old tree has are taken."""
     workers = Worker(old, threads), Worker(ROOT, threads)
-    kinds = [k for k in kinds if not math.isnan(workers[0].time(f"step {k} {widths[0]}"))][:most]
+    lacking = [k for k in kinds if math.isnan(workers[0].time(f"step {k} {widths[0]}"))]
+    for kind in lacking:
+        print(f"{kind}: not in the old one")
+    kinds = [kind for kind in kinds if kind not in lacking][:most]
     cases = [f"{op} {kind} {w}" for op in ("step", "fit") for kind in kinds for w in widths]
     isas = dict.fromkeys(kind.split()[0] for kind in kinds)
     cases += [f"decode {isa} float32 {w}" for isa in isas for w in widths]
-    for case in cases:
-        if math.isnan(workers[0].time(case)):
-            print(f"{case}: not in the old one")
-            continue
+    for case in (*cases, "start"):
         samples: tuple[list[float], list[float]] = [], []
         for _ in range(rounds):
             for worker, seconds in zip(workers, samples, strict=True):
@@ -220,14 +251,14 @@ def main() -> None:
                 f"{row[f'old_{key}']:.1f}",
                 f"{row[f'new_{key}']:.1f}",
                 f"{row['new_over_old']:.2f}",
-                "REGRESSION" if row["regression"] else "",
+                "  REGRESSION" if row["regression"] else "",
             )
 
     if options.new:
         show(compare_files(Path(options.old), options.new))
     else:
         ways = native_backends(options.threads).values()
-        kinds = [f"{way.isa} {way.precision}" for way in ways if way.isa != "scalar"]
+        kinds = [f"{way.device} {way.precision}" for way in ways if way.device != "scalar"]
         kinds = sorted(kinds, key=lambda kind: "bfloat16" not in kind) or ["scalar float32"]
         widths, rounds, most = ((32,), 3, 1) if options.quick else ((32, 64, 128), 9, len(kinds))
         with built(options.old) as tree:

@@ -28,16 +28,20 @@ from numpy.typing import NDArray
 from paper import PaperFit
 from PIL import Image
 
-from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.coders.payload import encode_tensors
-from tcnn_codec.coding import choose_spec
-from tcnn_codec.config import PRESETS, EncodeConfig
-from tcnn_codec.encoder import Encoded, encode_source
+from tcnn_codec.config import PRESETS, make_config
+from tcnn_codec.encoding.encoder import Encoded, encode_source
+from tcnn_codec.families.siren.backends.cpu import CpuBackend
+from tcnn_codec.families.siren.options import SirenOptions
+from tcnn_codec.families.siren.quantise import canonical, dequantise, quantise
+from tcnn_codec.families.siren.sizes import choose_spec
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.families.siren.start import initialise
+from tcnn_codec.grid import Grid
 from tcnn_codec.io import array_source
 from tcnn_codec.metrics import psnr
-from tcnn_codec.quantise import canonical, dequantise, quantise
-from tcnn_codec.siren import Grid, initialise
 from tcnn_codec.training.batches import Batches
+from tcnn_codec.training.job import Job
 from tcnn_codec.training.optimiser import OptimiserState
 
 Pixels = NDArray[np.uint8]
@@ -61,13 +65,18 @@ def middle(picture: Pixels, side: int) -> Pixels:
 
 
 def encode(picture: Pixels, threads: int, **options: Any) -> Encoded:
-    return encode_source(array_source(picture), EncodeConfig(threads=threads, **options))
+    return encode_source(array_source(picture), make_config(threads=threads, **options))
+
+
+def usual_spec(picture: Pixels) -> SirenSpec:
+    """The network that `encode` takes when it is asked for no other."""
+    return choose_spec(array_source(picture).format, SirenOptions())
 
 
 def paper_fit(picture: Pixels, *, compiled: bool) -> PaperFit:
     height, width, channels = picture.shape
-    spec = choose_spec(array_source(picture), EncodeConfig())
-    return PaperFit(spec, Grid(width, height), picture.reshape(-1, channels), compiled=compiled)
+    grid, target = Grid(width, height), picture.reshape(-1, channels)
+    return PaperFit(usual_spec(picture), grid, target, compiled=compiled)
 
 
 # ---- one step --------------------------------------------------------------------------------
@@ -75,14 +84,14 @@ def paper_fit(picture: Pixels, *, compiled: bool) -> PaperFit:
 
 def measure_step(picture: Pixels, threads: int, rounds: int) -> Iterator[dict[str, Any]]:
     height, width, channels = picture.shape
-    grid, target = Grid(width, height), picture.reshape(-1, channels)
-    spec = choose_spec(array_source(picture), EncodeConfig())
+    grid, spec = Grid(width, height), usual_spec(picture)
     everything = np.arange(grid.pixels, dtype=np.uint32)
-    batch, rate = Batches(everything, ((0, 1),), grid.pixels), np.full(1, 1e-4, np.float32)
+    job = Job(spec, grid, picture.reshape(-1, channels), everything)
+    batch, rate = Batches(((0, 1),), grid.pixels), np.full(1, 1e-4, np.float32)
 
     def native(backend: CpuBackend) -> Callable[[], object]:
-        state = OptimiserState.start(initialise(spec, 0))
-        return lambda: backend.fit_steps(spec, state, grid, target, batch, rate)
+        trainer = backend.trainer(job, OptimiserState.start(initialise(spec, 0)))
+        return lambda: trainer.steps(batch, rate)
 
     runs: dict[str, Callable[[], object]] = {
         "torch eager": paper_fit(picture, compiled=False).step,
@@ -168,11 +177,11 @@ def run_paper(crop: Pixels, steps: int, *, tuned: bool) -> dict[str, Any]:
     }
     trial = in_turns({name: form.gradient for name, form in forms.items()}, rounds=5)
     form = min(forms, key=lambda name: trial[name].median)
-    spec = choose_spec(array_source(crop), EncodeConfig())
+    spec = usual_spec(crop)
     start = time.perf_counter()
     forms[form].run(steps, tuned=tuned)
     tensors = quantise(spec, forms[form].params, PAPER_BITS)
-    payload = encode_tensors(spec, canonical(spec, tensors))
+    payload = encode_tensors(spec.tensors, canonical(spec, tensors))
     seconds = time.perf_counter() - start
     grid = Grid(crop.shape[1], crop.shape[0])
     decoded = CpuBackend().render(spec, dequantise(spec, tensors), grid)[0]

@@ -41,9 +41,9 @@ def tcnn_codec(*arguments: object) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def psnr_of_files(original: Path, decoded: Path, first: int, last: int | None) -> float:
+def psnr_of_files(original: Path, decoded: Path, first: int, stop: int | None) -> float:
     limit = {"max_pixels": DEFAULT_MAX_PIXELS}
-    with open_source(original, first, last, **limit) as a, open_source(decoded, **limit) as b:
+    with open_source(original, first, stop, **limit) as a, open_source(decoded, **limit) as b:
         pairs = zip(a.frames(), b.frames(), strict=True)
         return mean_psnr([psnr(x.pixels, y.pixels) for x, y in pairs])
 
@@ -51,7 +51,7 @@ def psnr_of_files(original: Path, decoded: Path, first: int, last: int | None) -
 def run_one(path: Path, preset: str, options: list[str], folder: Path) -> dict[str, Any]:
     """Encode, decode and evaluate one input; the keys of encode --json and eval --json and `ok`."""
     frames = options[options.index("--frames") + 1] if "--frames" in options else ":"
-    first, last = (int(end) if end else None for end in frames.split(":"))
+    first, stop = (int(end) if end else None for end in frames.split(":"))
     stream = folder / (path.name + ".tcnn")
     encoded = json.loads(
         tcnn_codec("encode", path, stream, "--preset", preset, "--json", "--quiet", *options)
@@ -60,7 +60,7 @@ def run_one(path: Path, preset: str, options: list[str], folder: Path) -> dict[s
     decoded = stream.with_suffix(".png" if kind == "image" else ".mkv")
     tcnn_codec("decode", stream, decoded)
     judged = json.loads(tcnn_codec("eval", path, stream, "--json", "--frames", frames))
-    found = psnr_of_files(path, decoded, first or 0, last)
+    found = psnr_of_files(path, decoded, first or 0, stop)
     reports = (judged["psnr_db"], found)
     ok = all(abs(encoded["psnr_db"] - report) <= TOLERANCE_DB for report in reports)
     ok &= encoded["bytes"] == judged["bytes"] == stream.stat().st_size

@@ -2,7 +2,7 @@
 
 python bench/gpu.py [IMAGE …] [--quick] [--networks NAME …] [--rounds N] [--json FILE]
 
-A step of ours is one of fit_steps, optimiser included, over every pixel of a 768x512 image, or over
+A step of ours is one of training, optimiser included, over every pixel of a 768x512 image, or over
 a batch as encoding takes it; its time is the difference of two calls of unlike length, so that
 copies to and from the GPU do not count. PyTorch's is forward, loss, backward and Adam, eager and
 compiled with CUDA graphs, products in float32, TensorFloat-32 or bfloat16; tinycudann's the same
@@ -28,13 +28,16 @@ import torch
 from common import ROOT, Table, begin, parser, write
 from paper import PaperFit, full_image
 
-from tcnn_codec.backends.base import U8
-from tcnn_codec.backends.cuda import Choices, CudaBackend
-from tcnn_codec.backends.tinycudann import cutlass_mlp
-from tcnn_codec.config import EncodeConfig
-from tcnn_codec.encoder import encode_file
-from tcnn_codec.siren import Grid, SirenSpec, initialise
+from tcnn_codec.config import make_config
+from tcnn_codec.dtypes import U8
+from tcnn_codec.encoding.encoder import encode_file
+from tcnn_codec.families.siren.backends.cuda import Choices, CudaBackend
+from tcnn_codec.families.siren.backends.tinycudann import cutlass_mlp
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.families.siren.start import initialise
+from tcnn_codec.grid import Grid
 from tcnn_codec.training.batches import BATCH, Batches
+from tcnn_codec.training.job import Job
 from tcnn_codec.training.optimiser import OptimiserState
 
 GRID = Grid(width=768, height=512)
@@ -71,20 +74,16 @@ def per_step(run: Run, rounds: int, long: int) -> list[float]:
 def ours(backend: CudaBackend, spec: SirenSpec, target: U8, count: int, networks: int = 1) -> Run:
     """Steps of `count` pixels each, of as many networks side by side."""
     order = np.random.default_rng(0).permutation(np.arange(GRID.pixels, dtype=np.uint32))
+    job = Job(spec, GRID, target, order)
+    trainers = [
+        backend.trainer(job, OptimiserState.start(initialise(spec, seed)))
+        for seed in range(networks)
+    ]
 
     def run(steps: int) -> None:
         starts = tuple((count * i % GRID.pixels, 1) for i in range(steps))
-        batches, rates = Batches(order, starts, count), np.full(steps, 1e-4, np.float32)
-        states = [OptimiserState.start(initialise(spec, i)) for i in range(networks)]
-        backend.fit_steps_of_many(
-            spec,
-            states,
-            [GRID] * networks,
-            [target] * networks,
-            [batches] * networks,
-            rates,
-            [None] * networks,
-        )
+        batches, rates = Batches(starts, count), np.full(steps, 1e-4, np.float32)
+        backend.steps_together(trainers, [batches] * networks, rates)
 
     return run
 
@@ -206,11 +205,11 @@ def measure_encodes(images: list[Path]) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         stream = Path(folder) / "image.tcnn"
         # Loads what is loaded once in a process.
-        encode_file(images[0], stream, EncodeConfig(width=32, steps=10, backend="cuda"))
+        encode_file(images[0], stream, make_config(width=32, steps=10, backend="cuda"))
         for name, config in (
-            (f"{PAPER_BPP} bpp, fast", EncodeConfig(bpp=PAPER_BPP, preset="fast", backend="cuda")),
-            ("width 32, fast", EncodeConfig(width=32, preset="fast", backend="cuda")),
-            ("width 32, balanced", EncodeConfig(width=32, preset="balanced", backend="cuda")),
+            (f"{PAPER_BPP} bpp, fast", make_config(bpp=PAPER_BPP, preset="fast", backend="cuda")),
+            ("width 32, fast", make_config(width=32, preset="fast", backend="cuda")),
+            ("width 32, balanced", make_config(width=32, preset="balanced", backend="cuda")),
         ):
             of_config = []
             for image in images:
@@ -243,7 +242,7 @@ def main() -> None:
     made.add_argument("--rounds", type=int, default=5)
     options: argparse.Namespace = made.parse_args()
     facts = begin(options)
-    facts["gpu"] = CudaBackend().isa
+    facts["gpu"] = CudaBackend().device
     facts["cuda"] = torch.version.cuda
     print(f"gpu: {facts['gpu']}\n")
     rows: list[dict[str, Any]] = []

@@ -35,11 +35,14 @@ from common import (
 )
 from paper import PaperFit
 
-from tcnn_codec import _cpu
-from tcnn_codec.backends.base import U8
-from tcnn_codec.backends.cpu import CpuBackend
-from tcnn_codec.siren import Grid, SirenSpec, initialise
+from tcnn_codec.dtypes import U8
+from tcnn_codec.families.siren.backends.cpu import CpuBackend
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.families.siren.start import initialise
+from tcnn_codec.grid import Grid
+from tcnn_codec.native import _cpu
 from tcnn_codec.training.batches import BATCH, Batches
+from tcnn_codec.training.job import Job
 from tcnn_codec.training.optimiser import OptimiserState
 
 GRID = Grid(width=768, height=512)
@@ -60,17 +63,18 @@ def random_picture() -> U8:
 
 
 def full_step(backend: CpuBackend, spec: SirenSpec, target: U8) -> Callable[[], object]:
-    params = initialise(spec, 0)
-    return lambda: backend.loss_and_grad(spec, params, GRID, target)
+    job, params = Job(spec, GRID, target), initialise(spec, 0)
+    return lambda: backend.loss_and_grad(job, params)
 
 
 def fit_steps(backend: CpuBackend, spec: SirenSpec, target: U8) -> Callable[[], object]:
     """FIT_STEPS steps as the encoder takes them."""
     order = np.random.default_rng(0).permutation(np.arange(GRID.pixels, dtype=np.uint32))
     starts = tuple((BATCH * i % GRID.pixels, 1) for i in range(FIT_STEPS))
-    batches, rates = Batches(order, starts, BATCH), np.full(FIT_STEPS, 1e-4, np.float32)
-    state = OptimiserState.start(initialise(spec, 0))
-    return lambda: backend.fit_steps(spec, state, GRID, target, batches, rates)
+    batches, rates = Batches(starts, BATCH), np.full(FIT_STEPS, 1e-4, np.float32)
+    job, state = Job(spec, GRID, target, order), OptimiserState.start(initialise(spec, 0))
+    trainer = backend.trainer(job, state)
+    return lambda: trainer.steps(batches, rates)
 
 
 def hidden_multiplications(spec: SirenSpec) -> float:
@@ -125,7 +129,7 @@ def peak_fractions(
     backend: CpuBackend, spec: SirenSpec, times: dict[str, Timing], contestant: str
 ) -> dict[str, float]:
     bfloat16 = backend.precision == "bfloat16"
-    peak = _cpu.fma_peak(backend.isa, 0.2, bfloat16) * backend.threads
+    peak = _cpu.fma_peak(backend.device, 0.2, bfloat16) * backend.threads
     step = times[contestant].median
     hidden = step - times[f"{contestant} shallow"].median
     share = step * BATCH / GRID.pixels

@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import linear
 
-from tcnn_codec.siren import F32, Grid, SirenSpec, encode_axis, initialise
+from tcnn_codec.dtypes import F32
+from tcnn_codec.families.siren.spec import SirenSpec, encode_axis
+from tcnn_codec.families.siren.start import initialise
+from tcnn_codec.grid import Grid
 
 LEARNING_RATE = 5e-4
 #: Better than the paper's in a short fit: a higher peak, and a cosine decay over its steps.

@@ -35,8 +35,8 @@ from rd_rows import Key, Row, Sheet, means
 
 from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, read_header
 from tcnn_codec.config import PRESETS, EncodeConfig
-from tcnn_codec.decoder import decode_frames, open_stream
-from tcnn_codec.encoder import encode_file
+from tcnn_codec.decoding.decoder import decode_frames, open_stream
+from tcnn_codec.encoding.encoder import encode_file
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io import open_source
 from tcnn_codec.metrics import PSNR_CAP, colour, psnr

@@ -8,18 +8,20 @@ levels are int32 likewise: weight = level * step.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcnn_codec.backends.base import F64, U8, U32, Backend, Target, fit_steps
-from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.bitstream.limits import MAX_LEVEL
-from tcnn_codec.siren import F32, Grid, SirenSpec
-from tcnn_codec.training.batches import draw_batches, steps_per_call
-from tcnn_codec.training.optimiser import OptimiserState, optimise_scaled
+from tcnn_codec.dtypes import F32, U32
+from tcnn_codec.families.siren.backends.base import Backend, PlainTrainer, order_of
+from tcnn_codec.families.siren.backends.cpu import CpuBackend
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.training.batches import draw_batches
+from tcnn_codec.training.job import Job
+from tcnn_codec.training.optimiser import OptimiserState, optimise
 
 I32 = NDArray[np.int32]
 
@@ -36,40 +38,24 @@ ADAROUND_RATE, REGULARISER = 0.3, 40.0
 TRAVEL, TRAVEL_ROUNDED = 0.2, 1.0
 
 
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """A network's shape and what it is to show; the arguments of `fit`, under one name."""
-
-    backend: Backend
-    spec: SirenSpec
-    grid: Grid
-    target: U8
-    order: U32
-    seed: int
-
-    def batches(self, steps: int) -> Iterator[U32]:
-        """Random pixel indices for every step, as rounding in parts draws them."""
-        rng = np.random.Generator(np.random.PCG64([self.seed, 2]))
-        per_call = steps_per_call(self.spec, self.grid.pixels)
-        for batches in draw_batches(rng, self.order, steps, per_call, steps):
-            yield from map(batches.indices, range(len(batches.starts)))
-
-    def loss(self, params: F32) -> float:
-        """Over all pixels."""
-        return self.backend.loss_and_grad(self.spec, params, self.grid, self.target)[0]
-
-    def gradient(self, params: F32, indices: U32) -> F32:
-        return self.backend.loss_and_grad(self.spec, params, self.grid, self.target, indices)[1]
+def batches_of(job: Job[SirenSpec], steps: int) -> Iterator[U32]:
+    """Random pixel indices for every step, as rounding in parts draws them."""
+    rng, order = np.random.Generator(np.random.PCG64([job.seed, 2])), order_of(job)
+    for batches in draw_batches(rng, job.grid.pixels, steps, per_call=steps, part=steps):
+        for step in range(len(batches.starts)):
+            yield batches.indices(order, step)
 
 
-def adaround(picture: Picture, params: F32, step: F32, steps: int) -> I32:
+def adaround(backend: Backend, job: Job[SirenSpec], params: F32, step: F32, steps: int) -> I32:
     """Levels, each the floor of params / step or the next: AdaRound. Raises as up_or_down does."""
-    floor, h = up_or_down(picture, params, step, steps)
+    floor, h = up_or_down(backend, job, params, step, steps)
     levels: I32 = floor + np.rint(h).astype(np.int32)
     return levels
 
 
-def up_or_down(picture: Picture, params: F32, step: F32, steps: int) -> tuple[I32, F32]:
+def up_or_down(
+    backend: Backend, job: Job[SirenSpec], params: F32, step: F32, steps: int
+) -> tuple[I32, F32]:
     """The floor of params / step, and h in [0, 1]: how far above it each level is to be.
 
     Nagel et al., Up or Down? Adaptive Rounding for Post-Training Quantization (arXiv 2004.10568),
@@ -82,17 +68,20 @@ def up_or_down(picture: Picture, params: F32, step: F32, steps: int) -> tuple[I3
         raise ValueError(f"a level would be above {MAX_LEVEL}")
     floor = np.minimum(np.floor(exact), np.float32(MAX_LEVEL - 1))
     stretched = (exact - floor - GAMMA) / (ZETA - GAMMA)
-    state = OptimiserState.start(np.log(stretched / (1 - stretched)))
-    cost = picture.loss(_nearest(params, step) * step) - picture.loss(params)
-    regulariser = np.float32(REGULARISER * max(0.0, cost) / params.size)
-    free, scales = int(FREE_SHARE * steps), np.ones_like(params)
-    for done, indices in enumerate(picture.batches(steps)):
+    start = np.log(stretched / (1 - stretched))
+    state = OptimiserState.start(start, scales=np.ones_like(params))
+    rounded, exactly = (
+        backend.loss_and_grad(job, values)[0] for values in (_nearest(params, step) * step, params)
+    )
+    regulariser = np.float32(REGULARISER * max(0.0, rounded - exactly) / params.size)
+    free = int(FREE_SHARE * steps)
+    for done, indices in enumerate(batches_of(job, steps)):
         h, slope = rectified_sigmoid(state.params)
-        gradient = picture.gradient(step * (floor + h), indices) * step
+        gradient = backend.loss_and_grad(job, step * (floor + h), indices)[1] * step
         if done >= free:
             beta = FIRST_BETA + (LAST_BETA - FIRST_BETA) * (done - free) / (steps - free)
             gradient -= regulariser * decisiveness_slope(h, beta)
-        optimise_scaled(state, gradient * slope, ADAROUND_RATE, scales)
+        optimise(job.spec.tensors, state, gradient * slope, ADAROUND_RATE)
     return floor.astype(np.int32), rectified_sigmoid(state.params)[0]
 
 
@@ -113,7 +102,12 @@ def decisiveness_slope(h: F32, beta: float) -> F32:
 
 
 def straight_through(
-    picture: Picture, params: F32, step: F32, steps: int, travel: float = TRAVEL
+    backend: Backend,
+    job: Job[SirenSpec],
+    params: F32,
+    step: F32,
+    steps: int,
+    travel: float = TRAVEL,
 ) -> I32:
     """Levels after training with the straight-through estimator.
 
@@ -121,11 +115,12 @@ def straight_through(
     the gradient is taken at the rounded weights and moves the exact ones, as if rounding were not
     there. Adam, its rate falling linearly to zero and summing up to travel.
     """
-    state = OptimiserState.start(params)
-    for done, indices in enumerate(picture.batches(steps)):
+    state = OptimiserState.start(params, scales=step)
+    for done, indices in enumerate(batches_of(job, steps)):
         rate = 2 * travel / steps * (1 - done / steps)
-        gradient = picture.gradient(_nearest(state.params, step) * step, indices)
-        optimise_scaled(state, gradient, rate, step)
+        rounded = _nearest(state.params, step) * step
+        _, gradient = backend.loss_and_grad(job, rounded, indices)
+        optimise(job.spec.tensors, state, gradient, rate)
     return _nearest(state.params, step).astype(np.int32)
 
 
@@ -145,17 +140,17 @@ class PenalisedBackend(CpuBackend):
         self._l1 = np.float32(l1)
 
     def loss_and_grad(
-        self, spec: SirenSpec, params: F32, grid: Grid, target: Target, indices: U32 | None = None
+        self, job: Job[SirenSpec], params: F32, indices: U32 | None = None
     ) -> tuple[float, F32]:
         """The loss itself, and the gradient of it and the penalty."""
-        loss, gradient = super().loss_and_grad(spec, params, grid, target, indices)
+        loss, gradient = super().loss_and_grad(job, params, indices)
         gradient += self._l1 * np.sign(params)
         return loss, gradient
 
-    def fit_steps(
-        self, spec: SirenSpec, state: OptimiserState, *arguments: Any, scales: F32 | None = None
-    ) -> F64:
-        if scales is not None or (len(arguments) > 4 and arguments[4] is not None):
+    def trainer(  # type: ignore[override]  # the native one knows of no penalty
+        self, job: Job[SirenSpec], state: OptimiserState
+    ) -> PlainTrainer:
+        if state.scales is not None:
             raise ValueError("penalised training has no scales")
-        state.rate_weight = 0.0
-        return fit_steps(self, spec, state, *arguments)
+        gradient = partial(self.loss_and_grad, job)
+        return PlainTrainer(gradient, job, replace(state, rate_weight=0.0))

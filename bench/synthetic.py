@@ -19,16 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from tcnn_codec import backends
-from tcnn_codec.chunks import Chunk
-from tcnn_codec.coders.payload import encode_tensors
-from tcnn_codec.coding import ChunkCoder, Item, choose_spec
-from tcnn_codec.config import PRESETS, EncodeConfig
+from tcnn_codec.config import PRESETS, EncodeConfig, make_config
+from tcnn_codec.encoding.chunks import cut
+from tcnn_codec.encoding.coding import ROUNDING_SHARE
+from tcnn_codec.encoding.jobs import ChunkJob, Tools, do
+from tcnn_codec.families import make_fitter
+from tcnn_codec.families.contract import USUAL_BITS, Rounding
+from tcnn_codec.families.siren.quantise import quantise
 from tcnn_codec.io import array_source
 from tcnn_codec.metrics import PSNR_CAP, psnr
-from tcnn_codec.quantise import dequantise, quantise
-from tcnn_codec.rate import USUAL_BITS
-from tcnn_codec.training.batches import shuffle
 
 Pixels = NDArray[np.uint8]
 
@@ -56,22 +55,27 @@ class Outcome:
 def measure(pixels: Pixels, config: EncodeConfig) -> Outcome:
     """One picture, uint8 [height, width(, 1, 3 or 4)], fitted once and rounded both ways."""
     source = array_source(pixels)
-    backend = backends.create("cpu", config.threads, config.precision)
-    coder = ChunkCoder(backend, backend, config, choose_spec(source, config))
-    chunk = Chunk(pixels.reshape(1, source.height, source.width, source.channels))
-    target = chunk.pixels.reshape(-1, source.channels)
-    item = Item(0, chunk, target, shuffle(len(target), config.seed), (0,))
-    params = coder.fit(item, config.fit_steps, None)
-    rounded = coder.round(item, params, USUAL_BITS, None)
-    plain = dequantise(coder.spec, quantise(coder.spec, params, USUAL_BITS))
-    mean = np.rint(target.mean(axis=0, dtype=np.float64)).astype(np.uint8)
-    found = (
-        coder.qualities(item, dequantise(coder.spec, rounded.tensors))[0],
-        coder.qualities(item, plain)[0],
-        psnr(target, np.broadcast_to(mean, target.shape)),
+    (chunk,) = cut(source.frames(), 1)
+    tools = Tools.of(make_fitter(config.model, "cpu", config.precision, config.threads), config)
+    spec, rounding_steps = tools.fitter.spec(source.format), config.fit_steps // ROUNDING_SHARE
+    job = ChunkJob(
+        chunk=chunk,
+        spec=spec,
+        seed=config.seed,
+        fit_steps=config.fit_steps - rounding_steps,
+        rounding=Rounding(USUAL_BITS, None, rounding_steps),
     )
-    size = len(encode_tensors(coder.spec, rounded.tensors))
-    return Outcome(*(min(quality, PSNR_CAP) for quality in found), size)
+    result = do(job, tools, lambda step, psnr_db: None)
+    plain = quantise(spec, result.params, USUAL_BITS)
+    (original,) = chunk.pixels
+    (at_once,) = tools.renderer.render(spec, plain, chunk.grid)
+    mean = np.rint(original.mean(axis=(0, 1), dtype=np.float64)).astype(np.uint8)
+    found = (
+        result.qualities[0],
+        psnr(original, at_once),
+        psnr(original, np.broadcast_to(mean, original.shape)),
+    )
+    return Outcome(*(min(quality, PSNR_CAP) for quality in found), len(result.payload))
 
 
 def pictures() -> dict[str, dict[str, Pixels]]:
@@ -214,7 +218,7 @@ def main() -> None:
         for name in list(named)[: 2 if options.quick else None]:
             for width in WIDTHS[: 2 if options.quick else None]:
                 for seed in SEEDS[: 1 if options.quick else None]:
-                    config = EncodeConfig(
+                    config = make_config(
                         width=width,
                         seed=seed,
                         preset=options.preset,

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tcnn_codec.compare import comparison_picture, save_plot
-from tcnn_codec.config import EncodeConfig
-from tcnn_codec.decoder import decode_file
-from tcnn_codec.encoder import encode_file
+from tcnn_codec.config import make_config
+from tcnn_codec.decoding.decoder import decode_file
+from tcnn_codec.decoding.eval import comparison_picture, save_plot
+from tcnn_codec.encoding.encoder import encode_file
 from tcnn_codec.metrics import ms_ssim, psnr
 from tcnn_codec.progress import ProgressLine
 
@@ -63,7 +63,7 @@ def main() -> None:
 def encode_with_network() -> Row:
     path, decoded = OUT / "photo.tcnn", OUT / "decoded.png"
     progress = ProgressLine(sys.stderr)
-    encoded = encode_file(PHOTO, path, EncodeConfig(), progress=progress)
+    encoded = encode_file(PHOTO, path, make_config(), progress=progress)
     progress.close()
     start = time.perf_counter()
     decode_file(path, decoded)

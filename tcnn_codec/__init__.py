@@ -28,12 +28,12 @@ def encode(array: NDArray[np.uint8], *, frame_rate: float = 25, **options: Any) 
 
     array: uint8, an image [height, width] or [height, width, 1|3|4], or a video
     [frames, height, width, 1|3|4] at frame_rate frames per second. options: those of
-    `EncodeConfig`, named as on the command line (width, bytes, bpp, psnr, preset, steps, bits,
-    seed, threads …), --lambda as lambda_.
+    the command line (width, bytes, bpp, psnr, preset, steps, bits, seed, threads …), its
+    --lambda as lambda_; `config.EncodeConfig` and the options of its model describe them.
     Raises CodecError for a value that is not allowed.
     """
     from tcnn_codec.config import make_config
-    from tcnn_codec.encoder import encode_source
+    from tcnn_codec.encoding.encoder import encode_source
     from tcnn_codec.io import array_source
 
     return encode_source(array_source(array, frame_rate), make_config(**options)).stream
@@ -56,13 +56,13 @@ def decode(
     import numpy as np
 
     from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, read_header
-    from tcnn_codec.decoder import decode_frames
+    from tcnn_codec.decoding.decoder import decode_frames
 
     file = BytesIO(stream)
     limit = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     info = read_header(file, max_pixels=limit)
-    first, last = frames if frames is not None else (0, None)
-    found = [f.pixels for f in decode_frames(file, info, first, last, scale, threads, limit)]
+    first, stop = frames if frames is not None else (0, None)
+    found = [f.pixels for f in decode_frames(file, info, first, stop, scale, threads, limit)]
     return found[0] if info.kind == "image" else np.stack(found)
 
 

@@ -28,6 +28,18 @@ class SirenShape:
     @property
     def parameter_count(self) -> int: ...
 
+class OptimiserConstants:
+    def __init__(
+        self,
+        *,
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+        momentum: float,
+        rate_weight: float,
+        rate_floor: float,
+    ) -> None: ...
+
 class Siren:
     def __init__(self, isa: str, threads: int, bfloat16: bool) -> None: ...
     @property
@@ -52,25 +64,35 @@ class Siren:
         indices: NDArray[Any] | None,
         gradient: NDArray[Any],
     ) -> float: ...
-    def fit_steps(
+    def vjp(
         self,
         shape: SirenShape,
         params: NDArray[Any],
-        mean: NDArray[Any],
-        variance: NDArray[Any],
-        step: int,
-        beta1: float,
-        beta2: float,
-        epsilon: float,
-        momentum: float,
-        rate_weight: float,
-        rate_floor: float,
+        encodings: Sequence[NDArray[Any]],
+        output_gradient: NDArray[Any],
+        gradient: NDArray[Any],
+    ) -> None: ...
+
+class Trainer:
+    def __init__(
+        self,
+        *,
+        siren: Siren,
+        shape: SirenShape,
         encodings: Sequence[NDArray[Any]],
         target: NDArray[Any],
         order: NDArray[Any] | None,
+        params: NDArray[Any],
+        mean: NDArray[Any],
+        variance: NDArray[Any],
+        scales: NDArray[Any] | None,
+        steps_done: int,
+        constants: OptimiserConstants,
+    ) -> None: ...
+    def steps(
+        self,
         starts_and_strides: Sequence[tuple[int, int]],
         count: int,
         learning_rates: NDArray[Any],
-        scales: NDArray[Any] | None,
         losses: NDArray[Any],
     ) -> None: ...

@@ -30,6 +30,18 @@ class SirenShape:
     @property
     def parameter_count(self) -> int: ...
 
+class OptimiserConstants:
+    def __init__(
+        self,
+        *,
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+        momentum: float,
+        rate_weight: float,
+        rate_floor: float,
+    ) -> None: ...
+
 class Job:
     def __init__(
         self,
@@ -62,12 +74,7 @@ class Plan:
 
 def fit_steps(
     jobs: Sequence[Job],
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    momentum: float,
-    rate_weight: float,
-    rate_floor: float,
+    constants: OptimiserConstants,
     plan: Plan,
     workspace: Any,
     stream: int,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,29 +13,23 @@ from typing import Any, NoReturn
 
 from tcnn_codec import __version__
 from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS
-from tcnn_codec.bitstream.limits import MAX_FREQUENCIES, MAX_HIDDEN_LAYERS, MAX_WIDTH
-from tcnn_codec.config import (
-    BACKENDS,
-    MAX_BITS,
-    MAX_THREADS,
-    MIN_BITS,
-    PRECISIONS,
-    PRESETS,
-    EncodeConfig,
-)
+from tcnn_codec.config import PRESETS, EncodeConfig, make_config
 from tcnn_codec.errors import CodecError
+from tcnn_codec.families import BACKENDS, OPTIONS_HELP, PRECISIONS
+from tcnn_codec.families.contract import MAX_BITS, MAX_THREADS, MIN_BITS
 
 EXIT_DONE, EXIT_FAULT, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit status: 0 done, 2 bad input or usage, 1 our own fault."""
+    options = argparse.Namespace()
     try:
         options = _parser().parse_args(arguments)
         options.command(options)
         return EXIT_DONE
     except CodecError as error:
-        print(f"error: {_one_line(str(error))}", file=sys.stderr)
+        print(f"error: {_one_line(_with_flags(str(error), options))}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except MemoryError:
         print(
@@ -56,7 +51,7 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
-        raise CodecError(f"{message}; see `python -m tcnn_codec --help`")
+        raise CodecError(f"{message}", remedy="see `python -m tcnn_codec --help`")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,39 +78,30 @@ def _add_encode(commands: Any) -> None:
     command.add_argument("input", metavar="INPUT", type=Path)
     command.add_argument("output", metavar="OUTPUT.tcnn", type=Path)
     numbers = (
-        (
-            "width",
-            f"neurons of a hidden layer, 1 to {MAX_WIDTH} (default 32); sets the size of the file",
-        ),
-        (
-            "hidden-layers",
-            f"sine layers after the input layer, 0 to {MAX_HIDDEN_LAYERS} (default 3; by target)",
-        ),
-        ("frequencies", f"encoding octaves per axis, 0 to {MAX_FREQUENCIES} (default: by size)"),
+        *OPTIONS_HELP.items(),
         ("steps", "optimiser steps, instead of the preset's"),
         ("bits", f"bits of a weight before entropy coding, {MIN_BITS} to {MAX_BITS} (default 6)"),
         ("bytes", "size of the file at most, and at least 97 %% of it; chooses width and bits"),
-        ("chunk-frames", "frames of a video that share one network"),
+        ("chunk_frames", "frames of a video that share one network"),
         ("threads", f"1 to {MAX_THREADS}, 0 for every core; changes no byte"),
         ("seed", "same seed, machine and instruction set: same bytes"),
     )
     for name, text in numbers:
-        value = getattr(default, name.replace("-", "_"))
+        value = getattr(default, name, None)
         shown = "" if value is None else f" (default {value})"
         command.add_argument(
-            f"--{name}", type=_integer, metavar="N", default=value, help=text + shown
+            _flag(name), type=_integer, metavar="N", default=value, help=text + shown
         )
     fractions = (
         ("bpp", "bits per pixel at most, and at least 97 %% of it; chooses width and bits"),
         ("psnr", "PSNR in dB at least, and at most 0.1 dB more; chooses width and bits"),
         (
-            "lambda",
+            "lambda_",
             "instead of --bits: step sizes for least squared error + lambda x bits per pixel",
         ),
     )
     for name, text in fractions:
-        dest = name if name != "lambda" else "lambda_"
-        command.add_argument(f"--{name}", type=_number, metavar="X", dest=dest, help=text)
+        command.add_argument(_flag(name), type=_number, metavar="X", dest=name, help=text)
     command.add_argument(
         "--preset",
         default=default.preset,
@@ -232,9 +218,9 @@ def _number(text: str) -> float:
 
 
 def _frame_range(text: str) -> tuple[int, int | None]:
-    first, colon, last = text.partition(":")
+    first, colon, stop = text.partition(":")
     try:
-        found = int(first or 0), int(last) if last else None
+        found = int(first or 0), int(stop) if stop else None
     except ValueError:
         colon = ""
     if not colon or found[0] < 0 or (found[1] is not None and found[1] <= found[0]):
@@ -245,20 +231,20 @@ def _frame_range(text: str) -> tuple[int, int | None]:
 
 
 def _encode(options: argparse.Namespace) -> None:
-    from tcnn_codec.encoder import encode_file
+    from tcnn_codec.encoding.encoder import encode_file
     from tcnn_codec.progress import ProgressLine
 
-    names = EncodeConfig.__dataclass_fields__
-    config = EncodeConfig(**{name: getattr(options, name) for name in names})
+    names = [name for name in EncodeConfig.__dataclass_fields__ if name != "model"]
+    config = make_config(**{name: getattr(options, name) for name in (*OPTIONS_HELP, *names)})
     progress = None if options.quiet else ProgressLine(sys.stderr)
-    first, last = options.frames
+    first, stop = options.frames
     try:
         encoded = encode_file(
             options.input,
             options.output,
             config,
             first=first,
-            last=last,
+            stop=stop,
             max_pixels=options.max_pixels,
             progress=progress,
         )
@@ -276,19 +262,19 @@ def _encode(options: argparse.Namespace) -> None:
             f"{options.output}: {report['bytes']} bytes, {report['bits_per_pixel']:.4f} bpp, "
             f"{_decibels(encoded.psnr_db)}, {_plural(encoded.info.frames, 'frame')} in "
             f"{_plural(encoded.info.chunk_count, 'chunk')}, {encoded.encode_seconds:.2f} s "
-            f"on {encoded.backend} ({encoded.isa}, {encoded.precision})"
+            f"on {encoded.backend} ({encoded.device}, {encoded.precision})"
         )
 
 
 def _decode(options: argparse.Namespace) -> None:
-    from tcnn_codec.decoder import decode_file
+    from tcnn_codec.decoding.decoder import decode_file
 
-    first, last = options.frames
+    first, stop = options.frames
     decode_file(
         options.input,
         options.output,
         first=first,
-        last=last,
+        stop=stop,
         scale=options.scale,
         threads=options.threads,
         max_pixels=options.max_pixels,
@@ -296,17 +282,17 @@ def _decode(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    from tcnn_codec.decoder import describe_file
+    from tcnn_codec.decoding.info import info_file
 
-    facts = describe_file(options.input, max_pixels=options.max_pixels)
+    facts = info_file(options.input, max_pixels=options.max_pixels)
     if options.json:
         _print_json(facts)
         return
     for name, value in facts.items():
         if name == "index":
             for chunk in value:
-                first, last = chunk["frames"]
-                _print(f"  frames {first}:{last} at byte {chunk['offset']}, {chunk['bytes']} bytes")
+                first, stop = chunk["frames"]
+                _print(f"  frames {first}:{stop} at byte {chunk['offset']}, {chunk['bytes']} bytes")
         else:
             _print(
                 f"{name.replace('_', ' ')}: {value:.4f}"
@@ -316,14 +302,14 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _eval(options: argparse.Namespace) -> None:
-    from tcnn_codec.compare import compare_file
+    from tcnn_codec.decoding.eval import eval_file
 
-    first, last = options.frames
-    found = compare_file(
+    first, stop = options.frames
+    found = eval_file(
         options.reference,
         options.input,
         first=first,
-        last=last,
+        stop=stop,
         plot=options.plot,
         threads=options.threads,
         max_pixels=options.max_pixels,
@@ -355,6 +341,17 @@ def _doctor(options: argparse.Namespace) -> None:
             _print(f"  {name:<14} {text}")
 
 
+def _flag(option: str) -> str:
+    """Of an option as Python names it."""
+    return "--" + option.rstrip("_").replace("_", "-")
+
+
+def _with_flags(text: str, options: argparse.Namespace) -> str:
+    """An error's text with the command's options, in backquotes there, named as they are here."""
+    known = vars(options)
+    return re.sub(r"`(\w+)`", lambda m: _flag(m[1]) if m[1] in known else m[0], text)
+
+
 def _one_line(text: str) -> str:
     """File names may hold line breaks and terminal codes: shown, not obeyed."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
@@ -382,5 +379,5 @@ def _print(text: str) -> None:
         if isinstance(error, BrokenPipeError):
             raise
         raise CodecError(
-            f"cannot write to standard output: {error.strerror}; send it somewhere else"
+            f"cannot write to standard output: {error.strerror}", remedy="send it somewhere else"
         ) from error

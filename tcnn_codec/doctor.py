@@ -7,9 +7,9 @@ import os
 import platform
 from importlib.util import find_spec
 
-from tcnn_codec import __version__, backends
-from tcnn_codec.config import PRECISIONS_OF
+from tcnn_codec import __version__
 from tcnn_codec.errors import CodecError
+from tcnn_codec.families import BACKENDS, make_fitter
 
 LIBRARIES = (
     *("numpy", "torch", "constriction", "pillow", "pillow-heif", "av", "decord"),
@@ -25,7 +25,7 @@ def examine() -> dict[str, dict[str, str]]:
             "python": platform.python_version(),
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         },
-        "backends": {name: _backend(name) for name in PRECISIONS_OF},
+        "backends": {name: _backend(name) for name in BACKENDS if name != "auto"},
         "native modules": _native(),
         "libraries": {name: _library(name) for name in LIBRARIES},
     }
@@ -33,7 +33,7 @@ def examine() -> dict[str, dict[str, str]]:
 
 def _backend(name: str) -> str:
     try:
-        return f"available, {backends.create(name, precision='auto').isa}"
+        return f"available, {make_fitter(backend=name).device}"
     except CodecError as error:
         return f"unavailable: {error}"
     except ImportError as error:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 
 class CodecError(ValueError):
-    """Bad input or usage. The message is one line: the value, what is allowed, the remedy."""
+    """Bad input or usage, in three parts of one line: the value, what is allowed, the remedy.
+
+    Options are named as in Python and stand in backquotes, so that whoever shows the error can
+    name them otherwise. `remedy` is for whoever made the input.
+    """
+
+    def __init__(self, value: str, allowed: str = "", remedy: str = "") -> None:
+        super().__init__(value, allowed, remedy)
+        self.value, self.allowed, self.remedy = value, allowed, remedy
+
+    def __str__(self) -> str:
+        return "; ".join(part for part in (self.value, self.allowed, self.remedy) if part)
 
 
 class BitstreamError(CodecError):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 import numpy as np
-from numpy.typing import NDArray
 
-U8 = NDArray[np.uint8]
+from tcnn_codec.dtypes import U8
 
 #: What an exact frame counts in the mean of a video that is not exact throughout.
 PSNR_CAP = 100.0
@@ -55,7 +55,7 @@ def ms_ssim(reference: U8, decoded: U8) -> float | None:
     return float(torch_ms_ssim(batch(reference), batch(decoded), data_range=255))
 
 
-def mean_psnr(qualities: list[float]) -> float:
+def mean_psnr(qualities: Sequence[float]) -> float:
     """A video's PSNR: the mean of its frames' in dB. Infinite only where every frame is exact;
     else exact frames count as PSNR_CAP."""
     if all(math.isinf(q) for q in qualities):

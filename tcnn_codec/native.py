@@ -11,8 +11,8 @@ try:
     from tcnn_codec import _coders, _cpu
 except ImportError as error:
     raise BackendUnavailable(
-        f"the native modules of tcnn_codec cannot be loaded ({error}); "
-        "rebuild them with `pip install -e .`"
+        f"the native modules of tcnn_codec cannot be loaded ({error})",
+        remedy="rebuild them with `pip install -e .`",
     ) from error
 
 __all__ = ["_coders", "_cpu"]

@@ -12,7 +12,7 @@ TERMINAL_SECONDS, LOG_SECONDS = 0.2, 10.0
 class ProgressLine:
     """One line that is redrawn on a terminal; elsewhere a plain line now and then.
 
-    Call it as coding.Progress.
+    Call it as encoding.coding.Progress.
     """
 
     def __init__(self, out: TextIO) -> None:

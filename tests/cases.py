@@ -8,8 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tcnn_codec.backends.base import Backend
-from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
+from tcnn_codec.dtypes import F32, F64, U8, U32
+from tcnn_codec.families.siren.backends.base import Backend
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.families.siren.start import initialise
+from tcnn_codec.grid import Grid
+from tcnn_codec.training.batches import Batches
+from tcnn_codec.training.job import Job, Target
+from tcnn_codec.training.optimiser import OptimiserState
 
 
 @dataclass(frozen=True)
@@ -24,14 +30,14 @@ class Case:
     def params(self, seed: int) -> F32:
         return initialise(self.spec, seed)
 
-    def target(self, seed: int) -> NDArray[np.uint8]:
+    def target(self, seed: int) -> U8:
         """Noise around a gradient, uint8 [pixels, out_channels]."""
         rng = np.random.default_rng(seed)
         shape = (self.grid.pixels, self.spec.out_channels)
         ramp = np.linspace(0, 200, self.grid.pixels)[:, None]
         return (ramp + rng.integers(0, 56, shape)).astype(np.uint8)
 
-    def indices(self, seed: int) -> NDArray[np.uint32] | None:
+    def indices(self, seed: int) -> U32 | None:
         if not self.batch:
             return None
         rng = np.random.default_rng(seed)
@@ -80,6 +86,42 @@ def rms(errors: Sequence[float] | NDArray[np.float64]) -> float:
     return float(np.sqrt(np.mean(np.square(errors))))
 
 
+def loss_and_grad(
+    backend: Backend,
+    spec: SirenSpec,
+    params: F32,
+    grid: Grid,
+    target: Target,
+    indices: U32 | None = None,
+) -> tuple[float, F32]:
+    return backend.loss_and_grad(Job(spec, grid, target), params, indices)
+
+
+def fit_steps(
+    backend: Backend, job: Job[SirenSpec], state: OptimiserState, batches: Batches, rates: F32
+) -> tuple[F64, OptimiserState]:
+    """The losses of some steps, and the state behind them."""
+    trainer = backend.trainer(job, state)
+    losses = trainer.steps(batches, rates)
+    return losses, trainer.state()
+
+
+def check_vjp(backend: Backend, exact: Backend, case: Case, bound: float) -> None:
+    """The gradient of the mean squared error is the vjp of its gradient by the output.
+
+    exact: in float64. bound: relative error of the backend's gradients.
+    """
+    params, target = case.params(4), case.target(4)
+    output = exact.evaluate(case.spec, params, case.grid)
+    given = (2 / output.size * (output - (target * (2 / 255) - 1))).astype(np.float32)
+    _, expected = loss_and_grad(exact, case.spec, params, case.grid, target)
+    found = backend.vjp(case.spec, params, case.grid, given)
+    assert found.dtype == np.float32
+    assert relative(found, expected.astype(np.float64)) <= bound
+    nothing = backend.vjp(case.spec, params, case.grid, np.zeros_like(given))
+    assert not nothing.any()
+
+
 def check_render(backend: Backend, case: Case) -> None:
     """render is evaluate's output, rounded."""
     params = case.params(2)
@@ -96,7 +138,7 @@ def check_float_targets(backend: Backend, tolerance: float) -> None:
     target = case.target(0)
     as_float = (target * np.float32(2 / 255) - 1).astype(np.float32)
     call = case.spec, case.params(0), case.grid
-    loss, gradient = backend.loss_and_grad(*call, target)
-    other, other_gradient = backend.loss_and_grad(*call, as_float)
+    loss, gradient = loss_and_grad(backend, *call, target)
+    other, other_gradient = loss_and_grad(backend, *call, as_float)
     assert abs(other / loss - 1) < 1e-6
     assert relative(other_gradient, gradient.astype(np.float64)) < tolerance

@@ -1,4 +1,6 @@
-"""What tests may require of the machine: a skip for a missing thing can be made an error."""
+"""What tests may require of the machine, where a skip for a missing thing can be made an error; and
+fixtures that several files share.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,15 @@ from types import ModuleType
 import pybind11
 import pytest
 
+from tcnn_codec import _cpu
+from tcnn_codec.families.siren.backends.cpu import CpuBackend
+
 ROOT = Path(__file__).parents[1]
 
 #: Comma-separated names, such as avx512: a test that would skip for want of one fails instead.
 REQUIRE_VARIABLE = "TCNN_CODEC_REQUIRE"
 KNOWN = ("avx512", "bfloat16", "avx2", "scalar", "cuda")
+ISAS = ("avx512", "avx2", "scalar")
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +44,23 @@ def need() -> Callable[[str, bool], None]:
         pytest.skip(message)
 
     return check
+
+
+@pytest.fixture(scope="module", params=ISAS)
+def native(request: pytest.FixtureRequest, need: Callable[[str, bool], None]) -> CpuBackend:
+    """The cpu backend with every instruction set, one after the other, in float32."""
+    need(request.param, request.param in _cpu.available_isas())
+    return CpuBackend(threads=2, isa=request.param)
+
+
+@pytest.fixture(scope="module", params=[*ISAS, "bfloat16"])
+def trainer(request: pytest.FixtureRequest, need: Callable[[str, bool], None]) -> CpuBackend:
+    """Every way to train: those of `native`, and products in bfloat16."""
+    if request.param == "bfloat16":
+        need("bfloat16", _cpu.has_bfloat16("avx512"))
+        return CpuBackend(threads=2, isa="avx512", precision="bfloat16")
+    need(request.param, request.param in _cpu.available_isas())
+    return CpuBackend(threads=2, isa=request.param)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import tcnn_codec
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io import Frame, Sink, open_sink, open_source
-from tcnn_codec.io.frames import Kind
+from tcnn_codec.picture import Kind, PictureFormat
 
 LIMIT = 1_000_000
 ROOT = Path(tcnn_codec.__file__).parents[1]
@@ -44,6 +44,33 @@ def psnr(a: Pixels, b: Pixels) -> float:
     """Decibels over all samples; infinite for equal arrays."""
     error = float(np.mean((a.astype(np.float64) - b) ** 2))
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+def video_track(
+    container: Any,
+    codec: str,
+    pixel_format: str,
+    *,
+    height: int = 48,
+    width: int = 64,
+    rate: Fraction = Fraction(25),
+    options: dict[str, str] | None = None,
+) -> Any:
+    """A video stream added to an output of PyAV."""
+    track = container.add_stream(codec, rate=rate, options=options or {})
+    track.width, track.height, track.pix_fmt = width, height, pixel_format
+    return track
+
+
+def encode_onto(container: Any, track: Any, frames: list[Pixels]) -> None:
+    """The whole of a stream: uint8 [height, width, 3] each, 25 per second from time 0."""
+    import av
+
+    for index, pixels in enumerate(frames):
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=track.pix_fmt)
+        frame.pts, frame.time_base = index, Fraction(1, 25)
+        container.mux(track.encode(frame))
+    container.mux(track.encode(None))
 
 
 def make_video(
@@ -70,8 +97,15 @@ def make_video(
     with av.open(str(path), "w", options=muxing or {}) as container:
         tracks: list[Any] = []
         for _ in range(streams):
-            track: Any = container.add_stream(codec, rate=rate, options=options or {})
-            track.width, track.height, track.pix_fmt = width, height, pixel_format
+            track = video_track(
+                container,
+                codec,
+                pixel_format,
+                height=height,
+                width=width,
+                rate=rate,
+                options=options,
+            )
             track.time_base = track.codec_context.time_base = time_base
             track.codec_context.color_range = color_range
             if rotation:
@@ -105,18 +139,24 @@ def packet_places(path: Path) -> list[tuple[int, int]]:
         return [(packet.pos or 0, packet.size) for packet in packets if packet.size]
 
 
-def read_all(path: Path, first: int = 0, last: int | None = None) -> list[Frame]:
+def read_all(path: Path, first: int = 0, stop: int | None = None) -> list[Frame]:
     """All frames, after checking them against what the source declares."""
-    with open_source(path, first, last, max_pixels=LIMIT) as source:
+    with open_source(path, first, stop, max_pixels=LIMIT) as source:
         frames = list(source.frames())
-        shape = (source.height, source.width, source.channels)
-        assert source.frame_count == len(frames)
+        shape = (source.format.height, source.format.width, source.format.channels)
+        assert source.format.frame_count == len(frames)
     for frame in frames:
         assert frame.pixels.shape == shape
         assert frame.pixels.dtype == np.uint8
         assert frame.pixels.flags.c_contiguous
     assert all(a.pts < b.pts for a, b in pairwise(frames))
     return frames
+
+
+def read_still(path: Path) -> Pixels:
+    """The one frame of an image, or of a folder of one."""
+    (frame,) = read_all(path)
+    return frame.pixels
 
 
 def notes_of(path: Path) -> tuple[str, ...]:
@@ -134,16 +174,10 @@ def need_decord() -> None:
 def sink(path: Path, frames: list[Pixels], *, kind: Kind = "video") -> Sink:
     """A sink for just these frames, at 25 per second."""
     height, width, channels = frames[0].shape
-    return open_sink(
-        path,
-        kind=kind,
-        height=height,
-        width=width,
-        channels=channels,
-        frame_count=len(frames),
-        time_base=Fraction(1, 25),
-        frame_rate=Fraction(25),
+    format = PictureFormat(
+        kind, height, width, channels, len(frames), Fraction(1, 25), Fraction(25)
     )
+    return open_sink(path, format)
 
 
 def write_all(path: Path, frames: list[Pixels], *, kind: Kind = "video") -> None:
@@ -213,8 +247,7 @@ def mux_packets(
     import av
 
     with av.open(str(path), "w") as container:
-        track: Any = container.add_stream(codec, rate=25)
-        track.width, track.height, track.pix_fmt = width, height, pixel_format
+        track = video_track(container, codec, pixel_format, height=height, width=width)
         for index, data in enumerate(packets):
             packet = av.Packet(data) if data else av.Packet(0)
             packet.stream, packet.time_base = track, Fraction(1, 25)

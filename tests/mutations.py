@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from tcnn_codec.bitstream.header import read_header
-from tcnn_codec.decoder import decode_frames, open_stream
+from tcnn_codec.decoding.decoder import decode_frames, open_stream
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io import open_source
 
@@ -110,13 +110,14 @@ def read(path: Path) -> int:
             info = read_header(stream, max_pixels=MAX_PIXELS)
             return sum(1 for _ in decode_frames(stream, info, threads=1, max_pixels=MAX_PIXELS))
     with open_source(path, max_pixels=MAX_PIXELS) as source:
-        shape = (source.height, source.width, source.channels)
+        format = source.format
+        shape = (format.height, format.width, format.channels)
         count = 0
         for frame in source.frames():
             assert frame.pixels.shape == shape, f"{frame.pixels.shape} is not {shape}"
             assert frame.pixels.dtype == np.uint8
             count += 1
-        assert count == source.frame_count, f"{count} frames, not {source.frame_count}"
+        assert count == format.frame_count, f"{count} frames, not {format.frame_count}"
     return count
 
 

@@ -16,6 +16,19 @@ from tcnn_codec.io.structure import PNG_SIGNATURE, box, content
 PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 
 
+def deep_picture(channels: int, bits: int) -> NDArray[Any]:
+    """Every kind of value, black and white among them: [24, 40, channels]."""
+    rng = np.random.default_rng(channels)
+    samples = rng.integers(0, 2**bits, (24, 40, channels))
+    samples[0, 0], samples[0, 1] = 0, 2**bits - 1
+    return samples
+
+
+def rounded(samples: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    """round(255 v / white), which is what 8 bits are to be."""
+    return np.rint(samples * (255 / (2**bits - 1))).astype(np.uint8)
+
+
 def png_chunk(name: bytes, data: bytes) -> bytes:
     checksum = zlib.crc32(name + data).to_bytes(4, "big")
     return len(data).to_bytes(4, "big") + name + data + checksum

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcnn_codec.coders.quantised import QuantisedTensor
-from tcnn_codec.siren import SirenSpec, Tensor
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.layout import Tensor
 
 # Range coding (6.1 to 6.3).
 

@@ -9,7 +9,7 @@ import torch
 from cases import Case
 from numpy.typing import NDArray
 
-from tcnn_codec.siren import encode_axis
+from tcnn_codec.families.siren.spec import encode_axis
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import pytest
 from io_samples import ROOT, Pixels, fails, picture, psnr
 
 import tcnn_codec
-from tcnn_codec import BackendUnavailable, BitstreamError, CodecError
 from tcnn_codec.cli import run
+from tcnn_codec.errors import BackendUnavailable, BitstreamError, CodecError
 
 GOLDEN = ROOT / "tests" / "golden"
 
@@ -157,19 +157,19 @@ def test_array_that_is_no_picture(array: object, got: str) -> None:
     ("option", "value", "words"),
     [
         ("wdith", 8, ("'wdith'", "allowed are width, ", "leave it out")),
-        ("width", 0, ("--width is 0;", "1 to 128")),
-        ("width", 129, ("--width is 129;", "1 to 128")),
-        ("width", 8.0, ("--width is 8.0;", "1 to 128")),
-        ("width", True, ("--width is True;", "1 to 128")),
-        ("width", "wide", ("--width is wide;", "1 to 128")),
-        ("seed", None, ("seed is None;", "0 to ")),
-        ("threads", None, ("threads is None;", "0 to 1024")),
-        ("chunk_frames", None, ("--chunk-frames is None;", "1 to 4096")),
-        ("bits", 13, ("--bits is 13;", "4 to 12")),
-        ("steps", 0, ("--steps is 0;", "1 to 10000000")),
-        ("threads", -1, ("--threads is -1;", "0 to 1024")),
-        ("preset", "slow", ("--preset is 'slow'", "fast, balanced, best")),
-        ("backend", "gpu", ("--backend is 'gpu'", "auto, cpu, cuda, tinycudann, torch")),
+        ("width", 0, ("`width` is 0;", "1 to 128")),
+        ("width", 129, ("`width` is 129;", "1 to 128")),
+        ("width", 8.0, ("`width` is 8.0;", "1 to 128")),
+        ("width", True, ("`width` is True;", "1 to 128")),
+        ("width", "wide", ("`width` is wide;", "1 to 128")),
+        ("seed", None, ("`seed` is None;", "0 to ")),
+        ("threads", None, ("`threads` is None;", "0 to 1024")),
+        ("chunk_frames", None, ("`chunk_frames` is None;", "1 to 4096")),
+        ("bits", 13, ("`bits` is 13;", "4 to 12")),
+        ("steps", 0, ("`steps` is 0;", "1 to 10000000")),
+        ("threads", -1, ("`threads` is -1;", "0 to 1024")),
+        ("preset", "slow", ("`preset` is 'slow'", "fast, balanced, best")),
+        ("backend", "gpu", ("`backend` is 'gpu'", "auto, cpu, cuda, tinycudann, torch")),
     ],
 )
 def test_option_that_is_not_allowed(option: str, value: object, words: tuple[str, ...]) -> None:
@@ -196,15 +196,15 @@ def test_numpy_numbers_are_numbers_when_decoding() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"scale": True}, ("--scale is True;", "0.015625 to 64")),
-        ({"scale": "2"}, ("--scale is '2';", "0.015625 to 64")),
-        ({"scale": 0}, ("--scale is 0;", "0.015625 to 64")),
-        ({"scale": float("nan")}, ("--scale is nan;", "0.015625 to 64")),
-        ({"frames": (0.5, 2)}, ("frames are 0.5 to 2;", "whole numbers", "0:7")),
-        ({"frames": (2, 2)}, ("--frames 2:2", "0:7")),
-        ({"frames": (-1, 3)}, ("--frames -1:3", "0:7")),
-        ({"frames": (7, 9)}, ("--frames 7:9", "0:7")),
-        ({"threads": -1}, ("threads is -1;", "0 to 1024")),
+        ({"scale": True}, ("`scale` is True;", "0.015625 to 64")),
+        ({"scale": "2"}, ("`scale` is '2';", "0.015625 to 64")),
+        ({"scale": 0}, ("`scale` is 0;", "0.015625 to 64")),
+        ({"scale": float("nan")}, ("`scale` is nan;", "0.015625 to 64")),
+        ({"frames": (0.5, 2)}, ("`frames` are 0.5 to 2;", "whole numbers", "0:7")),
+        ({"frames": (2, 2)}, ("`frames` 2:2", "0:7")),
+        ({"frames": (-1, 3)}, ("`frames` -1:3", "0:7")),
+        ({"frames": (7, 9)}, ("`frames` 7:9", "0:7")),
+        ({"threads": -1}, ("`threads` is -1;", "0 to 1024")),
         ({"max_pixels": 881}, ("14x9x7", "882", "881")),
         ({"max_pixels": 0}, ("14x9x7", "882", "limit is 0")),
         ({"scale": 2, "max_pixels": 3527}, ("28x18x7", "3528", "3527")),

@@ -17,17 +17,20 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tcnn_codec.backends.cpu import CpuBackend
-from tcnn_codec.config import EncodeConfig
-from tcnn_codec.decoder import decode_file
-from tcnn_codec.encoder import encode_source
-from tcnn_codec.fit import fit
+from tcnn_codec.config import make_config
+from tcnn_codec.decoding.decoder import decode_file
+from tcnn_codec.dtypes import F32
+from tcnn_codec.encoding.encoder import encode_source
+from tcnn_codec.families.siren.backends.cpu import CpuBackend
+from tcnn_codec.families.siren.fit import fit
+from tcnn_codec.families.siren.quantise import quantise
+from tcnn_codec.families.siren.rounding import balance_steps
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.families.siren.start import initialise
 from tcnn_codec.io import open_source
 from tcnn_codec.metrics import psnr
-from tcnn_codec.quantise import quantise
-from tcnn_codec.refine import balance_steps
-from tcnn_codec.siren import F32, Grid, SirenSpec
-from tcnn_codec.training.batches import Batches, shuffle
+from tcnn_codec.training.batches import Batches
+from tcnn_codec.training.job import Job
 from tcnn_codec.training.optimiser import OptimiserState
 
 ROOT = Path(__file__).parents[1]
@@ -113,16 +116,21 @@ def waves(height: int, width: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Small:
-    """A small picture, its network's parameters, and coarse steps for them."""
+    """A small picture's job, its network's parameters, and coarse steps for them."""
 
-    picture: Any
+    backend: CpuBackend
+    job: Job[SirenSpec]
     params: F32
     step: F32
 
+    @property
+    def arguments(self) -> tuple[CpuBackend, Job[SirenSpec], F32, F32]:
+        """Of both ways to learn rounding, but for the number of steps."""
+        return self.backend, self.job, self.params, self.step
+
     def loss(self, levels: NDArray[Any]) -> float:
-        p = self.picture
         params = (levels * self.step).astype(np.float32)
-        return float(p.backend.loss_and_grad(p.spec, params, p.grid, p.target)[0])
+        return self.backend.loss_and_grad(self.job, params)[0]
 
     @property
     def nearest(self) -> NDArray[Any]:
@@ -130,30 +138,29 @@ class Small:
 
 
 @pytest.fixture(scope="module")
-def small(rounding: Any) -> Small:
-    spec, grid = SirenSpec(width=16, hidden_layers=1, frequencies=4), Grid(48, 32)
-    target, order = waves(grid.height, grid.width).reshape(-1, 3), shuffle(grid.pixels, 0)
-    picture = rounding.Picture(CpuBackend(1), spec, grid, target, order, seed=0)
-    params = fit(picture.backend, spec, grid, target, order, steps=STEPS, seed=0)
-    tensors = balance_steps(picture.backend, spec, params, grid, quantise(spec, params, 5))
+def small() -> Small:
+    spec, backend = SirenSpec(width=16, hidden_layers=1, frequencies=4), CpuBackend(1)
+    job = Job.of(spec, waves(32, 48)[None], seed=0)
+    params = fit(backend, job, initialise(spec, 0), STEPS)
+    tensors = balance_steps(backend, spec, params, job.grid, quantise(spec, params, 5))
     sizes = [tensor.values.size for tensor in tensors]
-    return Small(picture, params, np.repeat([tensor.step for tensor in tensors], sizes))
+    return Small(backend, job, params, np.repeat([tensor.step for tensor in tensors], sizes))
 
 
 def test_adaround_goes_up_or_down_for_good(rounding: Any, small: Small) -> None:
-    floor, h = rounding.up_or_down(small.picture, small.params, small.step, STEPS)
+    floor, h = rounding.up_or_down(*small.arguments, STEPS)
     assert np.isin(h, (0, 1)).mean() > 0.99
     np.testing.assert_array_equal(floor, np.floor(small.params / small.step))
-    levels = rounding.adaround(small.picture, small.params, small.step, STEPS)
+    levels = rounding.adaround(*small.arguments, STEPS)
     np.testing.assert_array_equal(levels, floor + np.rint(h))
     assert small.loss(levels) < small.loss(small.nearest)
 
 
 def test_adaround_starts_from_the_exact_weights(rounding: Any, small: Small) -> None:
-    floor, h = rounding.up_or_down(small.picture, small.params, small.step, 0)
+    floor, h = rounding.up_or_down(*small.arguments, 0)
     np.testing.assert_allclose(floor + h, small.params / small.step, atol=1e-5)
     with pytest.raises(ValueError, match="a level would be above 2047"):
-        rounding.up_or_down(small.picture, small.params, small.step / 2048, 0)
+        rounding.up_or_down(small.backend, small.job, small.params, small.step / 2048, 0)
 
 
 def test_adarounds_slopes_are_those_of_its_functions(rounding: Any) -> None:
@@ -170,33 +177,30 @@ def test_adarounds_slopes_are_those_of_its_functions(rounding: Any) -> None:
 
 
 def test_straight_through_training_beats_rounding_at_once(rounding: Any, small: Small) -> None:
-    levels = rounding.straight_through(small.picture, small.params, small.step, STEPS)
+    levels = rounding.straight_through(*small.arguments, STEPS)
     assert small.loss(levels) < small.loss(small.nearest)
 
 
 @pytest.mark.parametrize("way", ["adaround", "straight_through"])
 def test_learnt_rounding_is_deterministic(rounding: Any, small: Small, way: str) -> None:
-    first, again = (
-        getattr(rounding, way)(small.picture, small.params, small.step, 20) for _ in range(2)
-    )
+    first, again = (getattr(rounding, way)(*small.arguments, 20) for _ in range(2))
     assert first.dtype == np.int32
     np.testing.assert_array_equal(first, again)
 
 
 def test_the_penalty_takes_the_place_of_the_rate_term(rounding: Any, small: Small) -> None:
-    p = small.picture
-    batches, rates = Batches(p.order, [(0, 1)], 64), np.float32([1e-3])
-    plain, without, penalised = (OptimiserState.start(small.params, w) for w in (0.0, 0.5, 0.5))
-    for backend, state in (
-        (p.backend, plain),
-        (rounding.PenalisedBackend(0.0, 1, "float32"), without),
-        (rounding.PenalisedBackend(1.0, 1, "float32"), penalised),
-    ):
-        backend.fit_steps(p.spec, state, p.grid, p.target, batches, rates)
-    np.testing.assert_allclose(without.params, plain.params, atol=1e-6)
+    def one_step(backend: CpuBackend, rate_weight: float) -> F32:
+        trainer = backend.trainer(small.job, OptimiserState.start(small.params, rate_weight))
+        trainer.steps(Batches([(0, 1)], 64), np.float32([1e-3]))
+        return trainer.state().params
+
+    plain = one_step(small.backend, 0.0)
+    without = one_step(rounding.PenalisedBackend(0.0, 1, "float32"), 0.5)
+    penalised = one_step(rounding.PenalisedBackend(1.0, 1, "float32"), 0.5)
+    np.testing.assert_allclose(without, plain, atol=1e-6)
     # A penalty of this weight drowns the picture: every bias goes straight towards zero.
-    bias = p.spec.tensors[1].place
-    moved = penalised.params[bias] - small.params[bias]
+    bias = small.job.spec.tensors[1].place
+    moved = penalised[bias] - small.params[bias]
     np.testing.assert_array_equal(np.sign(moved), -np.sign(small.params[bias]))
 
 
@@ -240,7 +244,7 @@ def test_the_ablation_measures_every_row_once(tmp_path: Path) -> None:
         assert len(coders) >= 5
         # The rows' own wiring: the last coder's is the file that the encoder makes.
         with open_source(tmp_path / "waves.png", max_pixels=10_000) as source:
-            encoded = encode_source(source, EncodeConfig(width=width, steps=64, threads=1))
+            encoded = encode_source(source, make_config(width=width, steps=64, threads=1))
         product = rows[width, "+ in parts"]
         assert product["bpp"] == coders[-1]["bpp"] == encoded.bits_per_pixel
         assert product["psnr_db"] == pytest.approx(encoded.psnr_db, abs=1e-9)
@@ -358,7 +362,7 @@ def test_rd_refuses_in_one_line(
     for arguments, message in (
         ((tmp_path / "none",), f"'{tmp_path / 'none'}' is no folder"),
         ((empty,), f"no image in '{empty}'"),
-        ((folder, "--rates", 0), "--bpp is 0"),
+        ((folder, "--rates", 0), "`bpp` is 0"),
         ((folder, "--images", 0), "--images is 0"),
         ((folder, "--anchors", bad), f"'{bad}' holds no published curves"),
         ((folder, "--out", out), f"line 2 of '{out / 'rows.csv'}' is no row"),

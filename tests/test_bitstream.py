@@ -19,7 +19,8 @@ from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, StreamInfo, _header_
 from tcnn_codec.bitstream.records import read_chunk, write_stream
 from tcnn_codec.bitstream.varint import write_varint
 from tcnn_codec.errors import BitstreamError, CodecError
-from tcnn_codec.siren import Grid, SirenSpec
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.grid import Grid
 
 IMAGE = StreamInfo("image", height=512, width=768, channels=3, spec=SirenSpec())
 VIDEO = StreamInfo(
@@ -290,11 +291,11 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "more_fields": (patched(21, 3, 1), f"{FIELD}1 bytes follow the last field; "),
     "record_missing": (
         write_video()[:-7],
-        r"chunk 1 \(frames 3:5\) is cut off, 7 of its 7 bytes are missing; .*--frames",
+        r"chunk 1 \(frames 3:5\) is cut off, 7 of its 7 bytes are missing; .*`frames`",
     ),
     "record_cut_off": (
         write_video()[:-9],
-        r"chunk 0 \(frames 0:3\) is cut off, 2 of its 15 bytes are missing; .*--frames",
+        r"chunk 0 \(frames 0:3\) is cut off, 2 of its 15 bytes are missing; .*`frames`",
     ),
     "index_beyond_file": (
         patched(21, 2**60),
@@ -302,11 +303,11 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     ),
     "record_crc": (
         flip(write_video(), len(write_video()) - 6),
-        r"the checksum \(CRC-32\) of chunk 1 \(frames 3:5\) does not match; .*--frames",
+        r"the checksum \(CRC-32\) of chunk 1 \(frames 3:5\) does not match; .*`frames`",
     ),
     "swapped": (
         swap_records(),
-        r"the checksum \(CRC-32\) of chunk 0 \(frames 0:3\) does not match; .*--frames",
+        r"the checksum \(CRC-32\) of chunk 0 \(frames 0:3\) does not match; .*`frames`",
     ),
     "trailing": (write_video() + b"?", "1 bytes follow the last chunk; .*; cut the rest off"),
 }
@@ -323,7 +324,7 @@ def test_each_fault_has_its_own_text(fault: str) -> None:
 def test_too_many_pixels_is_no_damage_but_a_limit() -> None:
     data = write_video()
     assert read_all(data, max_pixels=16 * 9 * 3)[1] == list(PAYLOADS)
-    with pytest.raises(CodecError, match=r"is 432 pixels; the limit is 431; .*--max-pixels") as e:
+    with pytest.raises(CodecError, match=r"is 432 pixels; the limit is 431; .*`max_pixels`") as e:
         read_all(data, max_pixels=431)
     assert not isinstance(e.value, BitstreamError)
 

@@ -14,18 +14,20 @@ from cli_calls import SMALL, Terminal, call, decoded, report, save, succeeds
 from io_samples import ROOT, Pixels, make_video, picture, psnr
 from PIL import Image
 
-from tcnn_codec import backends, cli, progress
+from tcnn_codec import cli, progress
 from tcnn_codec.bitstream.header import read_header
 from tcnn_codec.bitstream.records import read_chunk
 from tcnn_codec.coders.payload import decode_tensors
-from tcnn_codec.decoder import decode_chunk
-from tcnn_codec.quantise import dequantise
+from tcnn_codec.decoding.decoder import decode_chunk
+from tcnn_codec.families.siren import backends
+from tcnn_codec.families.siren.quantise import dequantise
 
 PHOTO = ROOT / "demo" / "photo.png"
 ENCODE_KEYS = {
-    *("bytes", "bits_per_pixel", "psnr_db", "encode_seconds", "fit_steps", "backend", "isa"),
+    *("bytes", "bits_per_pixel", "psnr_db", "encode_seconds", "fit_steps", "backend", "device"),
     "precision",
-    *("hidden_width", "hidden_layers", "chunks", "frames", "height", "width"),
+    *("hidden_width", "hidden_layers", "frequencies", "parameters"),
+    *("chunks", "frames", "height", "width"),
 }
 EVAL_KEYS = {"psnr_db", "ms_ssim", "bits_per_pixel", "bytes"}
 STAMPS = [0, 1, 2, 4, 5, 6, 9, 10, 11, 12, 13, 15]
@@ -73,7 +75,7 @@ def test_photo_from_encode_to_eval(tmp_path: Path) -> None:
     shape = (made["height"], made["width"], made["frames"], made["chunks"], made["hidden_width"])
     assert shape == (256, 384, 1, 1, 16)
     assert (made["fit_steps"], made["backend"]) == (300, "cpu")
-    assert made["isa"] in ("avx512", "avx2", "scalar")
+    assert made["device"] in ("avx512", "avx2", "scalar")
     assert made["encode_seconds"] > 0
 
     assert call("decode", stream, png) == (0, "", "")
@@ -258,8 +260,8 @@ def renders_alike(stream: Path, backend: str) -> None:
     with stream.open("rb") as file:
         info = read_header(file)
         payload = read_chunk(file, info, 0)
-    expected = decode_chunk(backends.create("cpu"), info, payload, info.grid(0))
-    params = dequantise(info.spec, decode_tensors(info.spec, payload))
+    expected = decode_chunk(info.family.renderer(0), info, payload, info.grid(0))
+    params = dequantise(info.spec, decode_tensors(info.spec.tensors, payload))
     pixels = other.render(info.spec, params, info.grid(0))
     assert np.abs(pixels.astype(int) - expected).max() <= 1
     np.testing.assert_array_equal(decoded(stream), expected[0])
@@ -282,7 +284,7 @@ def test_forced_instruction_set(
     need(isa, isa in _cpu.available_isas())
     monkeypatch.setenv("TCNN_CODEC_CPU_ISA", isa)
     stream = small.with_suffix(".tcnn")
-    assert report("encode", small, stream, *SMALL)["isa"] == isa
+    assert report("encode", small, stream, *SMALL)["device"] == isa
     renders_alike(stream, "torch")
 
 

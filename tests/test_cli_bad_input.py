@@ -13,8 +13,9 @@ import pytest
 from cli_calls import SMALL, Terminal, assert_refusal, call, save, succeeds
 from io_samples import ROOT, make_video, overwrite, packet_places, picture
 
-from tcnn_codec import coding, decoder, progress
+from tcnn_codec import progress
 from tcnn_codec.coders import payload as entropy
+from tcnn_codec.families.siren import family, fitter
 
 GOLDEN = ROOT / "tests" / "golden" / "v1_grey.tcnn"
 SHAPE = (12, 3, 8, 1400, 30000)  # frequencies, hidden layers, width, 1000 scale, 1000 w0
@@ -253,7 +254,7 @@ def test_missing_instruction_set(
 def test_what_no_file_can_hold_is_told_before_fitting(
     refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(coding, "fit", fault)
+    monkeypatch.setattr(fitter, "fit", fault)
     message = refused("encode", "wide.png", "x.tcnn")
     assert "65537" in message
     assert "65536" in message
@@ -299,7 +300,7 @@ def interrupt(*arguments: object, **options: object) -> None:
 def test_interrupted_encode_writes_nothing(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(coding, "fit", interrupt)
+    monkeypatch.setattr(fitter, "fit", interrupt)
     stream = tmp_path / "x.tcnn"
     stream.write_bytes(b"an older one")
     called = call("encode", made / "photo.png", stream)
@@ -311,7 +312,7 @@ def test_interrupt_wipes_the_progress_line(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "TERMINAL_SECONDS", 0)
-    monkeypatch.setattr(coding, "quantise", interrupt)  # after a first line was drawn
+    monkeypatch.setattr(fitter, "quantise", interrupt)  # after a first line was drawn
     screen = Terminal()
     call("encode", made / "photo.png", tmp_path / "x.tcnn", "--steps", 5, err=screen)
     assert "step 5/5" in screen.getvalue()
@@ -328,11 +329,11 @@ def test_decode_that_stops_half_way_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def second_fails(*arguments: Any) -> object:
-        monkeypatch.setattr(decoder, "decode_tensors", happening)
+        monkeypatch.setattr(family, "decode_tensors", happening)
         return decode_first(*arguments)
 
     decode_first = entropy.decode_tensors
-    monkeypatch.setattr(decoder, "decode_tensors", second_fails)
+    monkeypatch.setattr(family, "decode_tensors", second_fails)
     if happening is interrupt:
         called = call("decode", made / "clip.tcnn", tmp_path / name)
         assert called == (130, "", "interrupted; nothing was written\n")
@@ -346,5 +347,5 @@ def test_memory_that_runs_out(refused: Callable[..., str], monkeypatch: pytest.M
     def greedy(*arguments: object, **options: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(coding, "fit", greedy)
+    monkeypatch.setattr(fitter, "fit", greedy)
     assert "--chunk-frames" in refused("encode", "photo.png", "x.tcnn")

@@ -41,10 +41,10 @@ def test_encode_decode_and_no_command(photo: Path, tmp_path: Path) -> None:
 
 def test_fault_of_ours_exits_1(photo: Path, tmp_path: Path) -> None:
     fault = """
-import tcnn_codec.coding
+from tcnn_codec.families.siren import fitter
 def fault(*arguments, **options):
     raise RuntimeError("a fault of ours")
-tcnn_codec.coding.fit = fault
+fitter.fit = fault
 """
     called = run_process("encode", photo, tmp_path / "x.tcnn", before=fault)
     assert called.status == 1
@@ -218,12 +218,12 @@ def test_a_working_folder_that_is_deleted_meanwhile(photo: Path) -> None:
             remove
             if not during
             else f"""
-import tcnn_codec.coding as coding
-fit = coding.fit
+from tcnn_codec.families.siren import fitter
+fit = fitter.fit
 def remove(*arguments, **options):
     {remove}
     return fit(*arguments, **options)
-coding.fit = remove
+fitter.fit = remove
 """
         )
         called = run_process(

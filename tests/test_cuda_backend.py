@@ -8,24 +8,40 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
-from cases import CASES, Case, case_of, check_float_targets, check_render, relative, rms
+from cases import (
+    CASES,
+    Case,
+    case_of,
+    check_float_targets,
+    check_render,
+    check_vjp,
+    fit_steps,
+    loss_and_grad,
+    relative,
+    rms,
+)
 from conftest import REQUIRE_VARIABLE
 from numpy.typing import NDArray
 from rounding_oracle import Answer, Rounding, compute
 
-from tcnn_codec.backends.base import fit_steps
-from tcnn_codec.backends.cuda import Choices, CudaBackend
-from tcnn_codec.backends.reference import ReferenceBackend
+from tcnn_codec.dtypes import F32
 from tcnn_codec.errors import BackendUnavailable, CodecError
-from tcnn_codec.fit import peak_learning_rate
-from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
+from tcnn_codec.families.siren.backends.base import PlainTrainer
+from tcnn_codec.families.siren.backends.cuda import Choices, CudaBackend
+from tcnn_codec.families.siren.backends.reference import ReferenceBackend
+from tcnn_codec.families.siren.fit import peak_learning_rate
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.families.siren.start import initialise
+from tcnn_codec.grid import Grid
 from tcnn_codec.training.batches import Batches
+from tcnn_codec.training.job import Job
 from tcnn_codec.training.learning_rates import learning_rates
 from tcnn_codec.training.optimiser import OptimiserState
 
@@ -68,7 +84,7 @@ def native(request: pytest.FixtureRequest, cuda_emulated: ModuleType) -> ModuleT
 
 def test_a_gpu_runs_these_tests_too(need: Callable[[str, bool], None]) -> None:
     need("cuda", gpu_is_there())
-    assert CudaBackend().isa.startswith("sm_")
+    assert CudaBackend().device.startswith("sm_")
 
 
 def create(native: ModuleType | None, **choices: int) -> CudaBackend:
@@ -84,7 +100,7 @@ def arguments(case: Case, seed: int) -> tuple:
     return case.spec, case.params(seed), case.grid, case.target(seed), case.indices(seed)
 
 
-exact_gradient = cache(lambda case, seed: EXACT.loss_and_grad(*arguments(case, seed)))
+exact_gradient = cache(lambda case, seed: loss_and_grad(EXACT, *arguments(case, seed)))
 oracle = cache(lambda case, seed: compute(case, seed, FLOAT16))
 
 
@@ -110,7 +126,7 @@ def test_gradient_is_as_accurate_as_the_oracle(cuda: CudaBackend, case: Case) ->
     found, expected = [], []
     for seed in SEEDS:
         exact = exact_gradient(case, seed)[1]
-        found.append(relative(cuda.loss_and_grad(*arguments(case, seed))[1], exact))
+        found.append(relative(loss_and_grad(cuda, *arguments(case, seed))[1], exact))
         expected.append(relative(oracle(case, seed).gradient, exact))
     assert rms(found) <= 2 * rms(expected)
 
@@ -121,20 +137,23 @@ def test_loss_is_as_accurate_as_the_oracle(cuda: CudaBackend) -> None:
     for case in CASES:
         for seed in SEEDS:
             exact = exact_gradient(case, seed)[0]
-            found.append(cuda.loss_and_grad(*arguments(case, seed))[0] / exact - 1)
+            found.append(loss_and_grad(cuda, *arguments(case, seed))[0] / exact - 1)
             expected.append(oracle(case, seed).loss / exact - 1)
     assert rms(found) <= 2 * rms(expected)
 
 
-def start(case: Case, steps: int, count: int) -> tuple[OptimiserState, Batches, F32]:
-    """The first parameters, overlapping batches of `count` pixels, and the encoder's rates."""
+def start(
+    case: Case, steps: int, count: int, scales: F32 | None = None
+) -> tuple[Job[SirenSpec], OptimiserState, Batches, F32]:
+    """A job, where it starts, overlapping batches of `count` pixels, and the encoder's rates."""
     pixels = case.grid.pixels
     order = np.random.default_rng(0).permutation(np.arange(pixels, dtype=np.uint32))
     stride = next(s for s in (3, 5, 7, 1) if s <= pixels and np.gcd(s, pixels) == 1)
     starts = tuple((7 * step % pixels, stride) for step in range(steps))
-    state = OptimiserState.start(case.params(0), RATE_WEIGHT)
+    state = OptimiserState.start(case.params(0), RATE_WEIGHT, scales)
     rates = learning_rates(ENCODE_STEPS, peak_learning_rate(case.spec, ENCODE_STEPS))[:steps]
-    return state, Batches(order, starts, min(pixels, count)), rates
+    job = Job(case.spec, case.grid, case.target(0), order)
+    return job, state, Batches(starts, min(pixels, count)), rates
 
 
 def fit(
@@ -144,9 +163,7 @@ def fit(
     count: int = COUNT,
     scales: F32 | None = None,
 ) -> tuple[NDArray, OptimiserState]:
-    state, batches, rates = start(case, steps, count)
-    losses = backend.fit_steps(case.spec, state, case.grid, case.target(0), batches, rates, scales)
-    return losses, state
+    return fit_steps(backend, *start(case, steps, count, scales))
 
 
 @by_name
@@ -160,7 +177,7 @@ def test_fifty_steps_stay_within_one_percent_of_float32(cuda: CudaBackend, case:
 def assert_same_bits(a: OptimiserState, b: OptimiserState) -> None:
     for name in ("params", "mean", "variance"):
         assert np.array_equal(getattr(a, name), getattr(b, name)), name
-    assert a.step == b.step
+    assert a.steps_done == b.steps_done
 
 
 @by_name
@@ -203,7 +220,7 @@ def test_choices_change_roundings_only(
 ) -> None:
     case = case_of(name)
     exact = exact_gradient(case, 0)[1]
-    gradient = create(native, **choices).loss_and_grad(*arguments(case, 0))[1]
+    gradient = loss_and_grad(create(native, **choices), *arguments(case, 0))[1]
     assert relative(gradient, exact) <= 2 * relative(oracle(case, 0).gradient, exact)
 
 
@@ -215,7 +232,7 @@ def test_less_shared_memory_gives_smaller_tiles(
     case = case_of(name)
     cuda_emulated.play(shared_bytes=kibibytes << 10)
     exact = exact_gradient(case, 0)[1]
-    gradient = create(cuda_emulated).loss_and_grad(*arguments(case, 0))[1]
+    gradient = loss_and_grad(create(cuda_emulated), *arguments(case, 0))[1]
     assert relative(gradient, exact) <= 2 * relative(oracle(case, 0).gradient, exact)
     losses, _ = fit(create(cuda_emulated), case)
     assert losses == pytest.approx(fit(REFERENCE, case)[0], rel=1e-3)
@@ -223,7 +240,7 @@ def test_less_shared_memory_gives_smaller_tiles(
 
 @by_name
 def test_scaled_steps(cuda: CudaBackend, case: Case) -> None:
-    """Adam on every parameter in units of its scale, against the plain form of fit_steps."""
+    """Adam on every parameter in units of its scale, against the plain trainer."""
     spec, first = case.spec, case.params(0)
     scales = np.empty_like(first)
     for tensor in spec.tensors:
@@ -231,9 +248,10 @@ def test_scaled_steps(cuda: CudaBackend, case: Case) -> None:
     kept = np.random.default_rng(0).random(first.size) < 0.5
     scales[kept] = 0
     losses, state = fit(cuda, case, scales=scales)
-    plain, batches, rates = start(case, 2, COUNT)
-    expected = fit_steps(cuda, spec, plain, case.grid, case.target(0), batches, rates, scales)
-    assert losses == pytest.approx(expected, rel=1e-5)
+    job, first_state, batches, rates = start(case, 2, COUNT, scales)
+    trainer = PlainTrainer(partial(cuda.loss_and_grad, job), job, first_state)
+    assert losses == pytest.approx(trainer.steps(batches, rates), rel=1e-5)
+    plain = trainer.state()
     assert np.array_equal(state.params[kept], first[kept])
     # Adam's first steps are of one size whatever the gradient's, up to its rounding near zero.
     apart = np.abs(state.params - plain.params)[~kept] / scales[~kept]
@@ -244,26 +262,50 @@ def test_networks_side_by_side_are_networks_alone(cuda_emulated: ModuleType) -> 
     case = case_of("paper-32")
     grids = [Grid(20, 11), Grid(13, 17), Grid(30, 9)]
     rng = np.random.default_rng(0)
-    states, targets, batches = [], [], []
+    states, jobs = [], []
     for seed, grid in enumerate(grids):
         states.append(OptimiserState.start(case.params(seed), RATE_WEIGHT))
-        targets.append(rng.integers(0, 256, (grid.pixels, 3), dtype=np.uint8))
+        target = rng.integers(0, 256, (grid.pixels, 3), dtype=np.uint8)
         order = rng.permutation(np.arange(grid.pixels, dtype=np.uint32))
-        batches.append(Batches(order, ((0, 1), (3, 1)), 150))
-    alone = [OptimiserState.start(state.params, RATE_WEIGHT) for state in states]
-    rates = np.full(2, 1e-3, np.float32)
+        jobs.append(Job(case.spec, grid, target, order))
+    batches, rates = Batches(((0, 1), (3, 1)), 150), np.full(2, 1e-3, np.float32)
     for multiprocessors in (2, 6):  # in three waves, and all at once
         cuda_emulated.play(multiprocessors=multiprocessors)
         backend = create(cuda_emulated, group=2, warps=8)
-        together = [OptimiserState.start(state.params, RATE_WEIGHT) for state in states]
-        losses = backend.fit_steps_of_many(
-            case.spec, together, grids, targets, batches, rates, [None] * 3
-        )
-        for i, grid in enumerate(grids):
-            single = OptimiserState.start(alone[i].params, RATE_WEIGHT)
-            expected = backend.fit_steps(case.spec, single, grid, targets[i], batches[i], rates)
-            assert_same_bits(together[i], single)
+        together = [backend.trainer(*pair) for pair in zip(jobs, states, strict=True)]
+        losses = backend.steps_together(together, [batches] * 3, rates)
+        for i, job in enumerate(jobs):
+            expected, single = fit_steps(backend, job, states[i], batches, rates)
+            assert_same_bits(together[i].state(), single)
             assert np.array_equal(losses[i], expected)
+
+
+def test_a_trainer_goes_on_from_what_it_is_given(cuda: CudaBackend) -> None:
+    """Several calls, another size of batch, parameters put in: all as if it were one call."""
+    case = case_of("paper-64-batch")
+    scales = np.full(case.spec.parameter_count, 0.1, np.float32)
+    for given in (None, scales):
+        job, state, batches, rates = start(case, 2, COUNT, given)
+        whole = cuda.trainer(job, state)
+        whole.steps(batches, rates)
+        middle = whole.state()
+        parted = cuda.trainer(job, middle)
+        for trainer in (whole, parted):
+            trainer.steps(Batches(batches.starts, 96), rates)
+            trainer.steps(batches, rates)
+        assert_same_bits(whole.state(), parted.state())
+        whole.load(middle)
+        assert np.array_equal(whole.state().params, middle.params)
+        assert np.array_equal(whole.state().mean, parted.state().mean)
+
+
+@by_name
+def test_vjp_is_as_accurate_as_the_oracle(cuda: CudaBackend, case: Case) -> None:
+    """The case's gradient is that of its batch alone, and so the oracle's of all its pixels."""
+    everything = replace(case, batch=0)
+    exact = loss_and_grad(EXACT, *arguments(everything, 4))[1]
+    expected = relative(compute(everything, 4, FLOAT16).gradient, exact)
+    check_vjp(cuda, EXACT, everything, 2 * expected)
 
 
 @by_name
@@ -283,11 +325,11 @@ def test_native_code_refuses_wrong_arrays(cuda: CudaBackend) -> None:
         (params.astype(np.float64), "params is float64; expected float32"),
     ):
         with pytest.raises((TypeError, ValueError), match=message):
-            cuda.loss_and_grad(spec, bad, grid, target)
+            loss_and_grad(cuda, spec, bad, grid, target)
     with pytest.raises(ValueError, match="target has 57 elements; expected 60"):
-        cuda.loss_and_grad(spec, params, grid, target[:19])
+        loss_and_grad(cuda, spec, params, grid, target[:19])
     with pytest.raises(ValueError, match="largest pixel index is 20; allowed are 0 to 19"):
-        cuda.loss_and_grad(spec, params, grid, target, np.array([3, 20], np.uint32))
+        loss_and_grad(cuda, spec, params, grid, target, np.array([3, 20], np.uint32))
 
 
 def test_a_device_too_small_is_an_error(cuda_emulated: ModuleType) -> None:

@@ -7,11 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from tcnn_codec import fit as module
-from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.errors import CodecError
-from tcnn_codec.fit import fit, peak_learning_rate
-from tcnn_codec.siren import Grid, SirenSpec
+from tcnn_codec.families.siren import fit as module
+from tcnn_codec.families.siren.backends.cpu import CpuBackend
+from tcnn_codec.families.siren.fit import fit, peak_learning_rate
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.families.siren.start import initialise
+from tcnn_codec.grid import Grid
 from tcnn_codec.training.batches import (
     BATCH,
     Batches,
@@ -20,6 +22,7 @@ from tcnn_codec.training.batches import (
     shuffle,
     steps_per_call,
 )
+from tcnn_codec.training.job import Job
 from tcnn_codec.training.learning_rates import learning_rates
 from tcnn_codec.training.loop import psnr_of_loss
 
@@ -55,9 +58,10 @@ def test_short_schedules_are_positive(steps: int) -> None:
 def test_batches_visit_every_pixel_once_per_epoch() -> None:
     pixels = 4 * BATCH
     rng = np.random.default_rng(0)
-    drawn = list(draw_batches(rng, shuffle(pixels, 0), steps=60, per_call=50, part=60))
+    drawn = list(draw_batches(rng, pixels, steps=60, per_call=50, part=60))
     assert [len(b.starts) for b in drawn] == [50, 10]
-    indices = [batches.indices(i) for batches in drawn for i in range(len(batches.starts))]
+    order = shuffle(pixels, 0)
+    indices = [batches.indices(order, i) for batches in drawn for i in range(len(batches.starts))]
     epochs = np.reshape(indices[:8], (2, pixels))
     for epoch in epochs:
         assert np.array_equal(np.sort(epoch), np.arange(pixels))
@@ -66,43 +70,35 @@ def test_batches_visit_every_pixel_once_per_epoch() -> None:
 
 
 def test_steps_per_call_change_no_batch() -> None:
-    order = shuffle(10**5, 0)
-
     def starts(per_call: int) -> list[tuple[int, int]]:
-        drawn = draw_batches(np.random.default_rng(3), order, steps=40, per_call=per_call, part=7)
+        drawn = draw_batches(np.random.default_rng(3), 10**5, steps=40, per_call=per_call, part=7)
         return [start for batches in drawn for start in batches.starts]
 
     assert starts(1) == starts(7) == starts(40)
-    assert steps_per_call(SirenSpec(), 768 * 512) == 200
-    assert 1 < steps_per_call(SirenSpec(width=128), 10**7) < 50
-    assert 1 < steps_per_call(SirenSpec(width=128, hidden_layers=32), 64) < 50
+    assert steps_per_call(SirenSpec().tensors, 768 * 512) == 200
+    assert 1 < steps_per_call(SirenSpec(width=128).tensors, 10**7) < 50
+    assert 1 < steps_per_call(SirenSpec(width=128, hidden_layers=32).tensors, 64) < 50
 
 
 def test_a_small_picture_is_one_batch() -> None:
-    (batches,) = draw_batches(np.random.default_rng(0), shuffle(1, 0), steps=3, per_call=50, part=3)
-    assert batches == Batches(batches.order, ((0, 1),) * 3, 1)
+    (batches,) = draw_batches(np.random.default_rng(0), 1, steps=3, per_call=50, part=3)
+    assert batches == Batches(((0, 1),) * 3, 1)
     assert batch_size(1) == 1
     assert batch_size(100) == 100
     assert batch_size(768 * 512) == batch_size(10**8) == BATCH
 
 
 def test_fit_learns_a_smooth_picture() -> None:
-    grid = Grid(48, 32)
     y, x = np.mgrid[0:32, 0:48]
-    target = np.stack([5 * x, 8 * y, 128 + 0 * x], axis=-1).astype(np.uint8).reshape(-1, 3)
+    pixels = np.stack([5 * x, 8 * y, 128 + 0 * x], axis=-1).astype(np.uint8)
     seen: list[tuple[int, float]] = []
     spec = SirenSpec(width=16, hidden_layers=1, frequencies=2)
-    params = fit(
-        CpuBackend(),
-        spec,
-        grid,
-        target,
-        shuffle(grid.pixels, 0),
-        steps=300,
-        seed=0,
-        progress=lambda step, quality: seen.append((step, quality)),
-    )
-    loss, _ = CpuBackend().loss_and_grad(spec, params, grid, target)
+    job = Job.of(spec, pixels[None], 0)
+    assert job.grid == Grid(48, 32)
+    start = initialise(spec, 0)
+    params = fit(CpuBackend(), job, start, 300, lambda step, psnr_db: seen.append((step, psnr_db)))
+    assert np.array_equal(start, initialise(spec, 0)), "the start handed in is left alone"
+    loss, _ = CpuBackend().loss_and_grad(job, params)
     assert psnr_of_loss(loss) > 35
     assert [step for step, _ in seen] == [200, 300]
     assert seen[-1][1] == pytest.approx(psnr_of_loss(loss), abs=0.5)
@@ -110,16 +106,9 @@ def test_fit_learns_a_smooth_picture() -> None:
 
 def test_divergence_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LEARNING_RATE", 1e30)
+    job = Job.of(SirenSpec(width=4, hidden_layers=0), np.zeros((1, 8, 8, 3), np.uint8), 0)
     with pytest.raises(CodecError, match="fitting diverged at step 50: the loss is"):
-        fit(
-            CpuBackend(),
-            SirenSpec(width=4, hidden_layers=0),
-            Grid(8, 8),
-            np.zeros((64, 3), np.uint8),
-            shuffle(64, 0),
-            steps=50,
-            seed=0,
-        )
+        fit(CpuBackend(), job, initialise(job.spec, 0), 50)
 
 
 def test_psnr_of_loss() -> None:

@@ -27,6 +27,7 @@ from io_samples import (
 from PIL import Image
 
 from tcnn_codec.io import Frame, open_source, readers
+from tcnn_codec.picture import PictureFormat
 
 # Still images
 
@@ -37,8 +38,8 @@ def test_image_round_trip(tmp_path: Path, channels: int, suffix: str) -> None:
     pixels = picture(13, 17, channels)
     write_all(tmp_path / f"a{suffix}", [pixels], kind="image")
     with open_source(tmp_path / f"a{suffix}", max_pixels=LIMIT) as source:
-        assert source.kind == "image"
-        assert source.time_base == source.frame_rate == Fraction(1)
+        assert (source.format.kind, source.format.frame_count) == ("image", 1)
+        assert source.format.time_base == source.format.frame_rate == Fraction(1)
         assert source.notes == ()
         (frame,) = source.frames()
     assert frame.pts == 0
@@ -138,7 +139,7 @@ def test_pixel_limit_is_checked_before_decoding(tmp_path: Path) -> None:
     header[16:24] = (60_000).to_bytes(4, "big") * 2
     header[29:33] = zlib.crc32(header[12:29]).to_bytes(4, "big")
     path.write_bytes(header)
-    refuses(path, "60000x60000", str(LIMIT), "--max-pixels")
+    refuses(path, "60000x60000", str(LIMIT), "`max_pixels`")
     assert Image.MAX_IMAGE_PIXELS is not None
 
 
@@ -158,9 +159,8 @@ def test_animation_is_a_video_with_its_times(tmp_path: Path, suffix: str) -> Non
         lossless=True,
     )
     with open_source(path, max_pixels=LIMIT) as source:
-        assert (source.kind, source.channels, source.frame_count) == ("video", 3, 4)
-        assert source.time_base == Fraction(1, 1000)
-        assert source.frame_rate == 10
+        format = PictureFormat("video", 6, 8, 3, 4, Fraction(1, 1000), Fraction(10))
+        assert source.format == format
         frames = list(source.frames())
     assert [frame.pts for frame in frames] == [0, 40, 140, 200]
     np.testing.assert_array_equal(np.stack([frame.pixels for frame in frames]), np.stack(flat))
@@ -174,9 +174,9 @@ def test_times_of_an_animated_png_do_not_drift(tmp_path: Path, rate: Fraction) -
     options = {"save_all": True, "append_images": images[1:]}
     images[0].save(path, duration=float(1000 / rate), **options)
     with open_source(path, max_pixels=LIMIT) as source:
-        assert source.frame_rate == rate
+        assert source.format.frame_rate == rate
         for index, frame in enumerate(source.frames()):
-            assert abs(frame.pts * source.time_base - index / rate) <= Fraction(1, 2000)
+            assert abs(frame.pts * source.format.time_base - index / rate) <= Fraction(1, 2000)
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".avif"])
@@ -189,7 +189,7 @@ def test_times_in_milliseconds_are_summed_before_they_are_rounded(
     path = tmp_path / f"a{suffix}"
     images[0].save(path, save_all=True, append_images=images[1:], duration=durations)
     with open_source(path, max_pixels=LIMIT) as source:
-        assert source.frame_rate == 30
+        assert source.format.frame_rate == 30
         assert [f.pts for f in source.frames()] == [0, 33, 67, 100, 133, 167, 200, 233, 267]
 
 
@@ -217,7 +217,7 @@ def test_a_gif_frame_far_larger_than_its_screen_is_refused(tmp_path: Path) -> No
     flat = [Image.fromarray(np.full((20, 20), 40 * i, np.uint8)) for i in range(1, 4)]
     flat[0].save(path, save_all=True, append_images=flat[1:], duration=100)
     place_second_frame(path, struct.pack("<HHHH", 0, 0, 65535, 65535))
-    refuses(path, "65535x65535", str(LIMIT), "--max-pixels")
+    refuses(path, "65535x65535", str(LIMIT), "`max_pixels`")
 
 
 def test_animation_with_transparency_is_rgba(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_damaged_animation_says_how_much_is_left(tmp_path: Path) -> None:
     whole = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(whole[: len(whole) * 2 // 3])
     message = refuses(tmp_path / "a.png", "damaged", "can be read")
-    readable = int(re.findall(r"--frames 0:(\d+)", message)[0])
+    readable = int(re.findall(r"`frames` 0:(\d+)", message)[0])
     assert 0 < readable < 6
     assert len(read_all(tmp_path / "a.png", 0, readable)) == readable
 
@@ -250,8 +250,8 @@ def test_folder_is_read_in_natural_order(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no frame")
     (tmp_path / ".hidden.png").write_text("no frame")
     with open_source(tmp_path, max_pixels=LIMIT) as source:
-        assert (source.kind, source.height, source.width, source.channels) == ("video", 4, 6, 1)
-        assert 1 / source.time_base == source.frame_rate == Fraction(25)
+        format = PictureFormat("video", 4, 6, 1, 4, Fraction(1, 25), Fraction(25))
+        assert source.format == format
         assert "25 per second" in source.notes[-1]
         found = [(int(frame.pixels[0, 0, 0]), frame.pts) for frame in source.frames()]
     assert found == [(1, 0), (2, 1), (9, 2), (10, 3)]
@@ -314,14 +314,16 @@ def test_whatever_a_library_throws_is_one_line(
     Image.fromarray(picture(4, 4, 3)).save(path)
     opened = open_source(path, max_pixels=LIMIT)
 
-    def fault(*arguments: object, **options: object) -> Generator[Frame, None, None]:
-        raise error
-        yield
+    class Broken:
+        def frames(self) -> Generator[Frame, None, None]:
+            raise error
+            yield
 
-    broken = replace(opened, read=fault)
+    broken = replace(opened, reader=Broken())
     monkeypatch.setattr(readers, "open_image", lambda *arguments, **options: broken)
     refuses(path, "'" + str(path), type(error).__name__, "re-export it")
-    monkeypatch.setattr(readers, "open_image", lambda *arguments, **options: next(fault()))
+    fault = Broken().frames()
+    monkeypatch.setattr(readers, "open_image", lambda *arguments, **options: next(fault))
     refuses(path, "'" + str(path), type(error).__name__, "re-export it")
 
 
@@ -340,7 +342,7 @@ def test_running_out_of_memory_is_not_the_file_s_fault(
 def test_bad_selections(tmp_path: Path) -> None:
     make_video(tmp_path / "a.mp4", frames=5)
     Image.fromarray(picture(4, 4, 3)).save(tmp_path / "a.png")
-    for name, first, last in (
+    for name, first, stop in (
         ("a.mp4", 5, None),
         ("a.mp4", 9, 12),
         ("a.mp4", 2, 2),
@@ -349,7 +351,7 @@ def test_bad_selections(tmp_path: Path) -> None:
         ("a.png", 1, 2),
     ):
         path = tmp_path / name
-        fails(partial(read_all, path, first, last), f"{first}:", "select nothing")
+        fails(partial(read_all, path, first, stop), f"{first}:", "select nothing")
 
 
 def test_bad_files(tmp_path: Path) -> None:

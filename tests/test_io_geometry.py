@@ -12,6 +12,7 @@ import pytest
 from io_samples import (
     Pipe,
     Pixels,
+    encode_onto,
     encode_packets,
     insert_box,
     make_video,
@@ -21,6 +22,7 @@ from io_samples import (
     psnr,
     read_all,
     refuses,
+    video_track,
 )
 
 from tcnn_codec.io.geometry import Geometry
@@ -47,15 +49,10 @@ def write_lossless(path: Path, matrix: tuple[float, ...] = (1, 0, 0, 1)) -> list
 
     frames = [picture(48, 64, 3, index) for index in range(3)]
     with av.open(str(path), "w") as container:
-        track: Any = container.add_stream("libx264rgb", rate=25, options={"qp": "0"})
-        track.width, track.height, track.pix_fmt = 64, 48, "rgb24"
+        track = video_track(container, "libx264rgb", "rgb24", options={"qp": "0"})
         a, b, c, d = (round(ONE * number) for number in matrix)
         track.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
-        for index, pixels in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts, frame.time_base = index, Fraction(1, 25)
-            container.mux(track.encode(frame))
-        container.mux(track.encode(None))
+        encode_onto(container, track, frames)
     return frames
 
 
@@ -72,13 +69,7 @@ def write_matroska(path: Path, crops: dict[int, int]) -> list[Pixels]:
     pipe = Pipe()
     frames = [picture(48, 64, 3, index) for index in range(3)]
     with av.open(pipe, "w", format="matroska", options={"live": "1"}) as container:
-        track: Any = container.add_stream("ffv1", rate=25)
-        track.width, track.height, track.pix_fmt = 64, 48, "bgr0"
-        for index, pixels in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="bgr0")
-            frame.pts, frame.time_base = index, Fraction(1, 25)
-            container.mux(track.encode(frame))
-        container.mux(track.encode(None))
+        encode_onto(container, video_track(container, "ffv1", "bgr0"), frames)
     data = bytes(pipe.data)
     added = b"".join(bytes((0x54, name, 0x81, crop)) for name, crop in crops.items())
     tracks = data.index(b"\x16\x54\xae\x6b", data.index(b"\xec"))  # behind what points to it
@@ -153,7 +144,7 @@ def test_a_turn_in_mid_clip_is_honoured(tmp_path: Path) -> None:
         pixels = picture(48, 64, 3, index)
         assert psnr(frame.pixels, pixels if index < 3 else pixels[::-1, ::-1]) > 35
     turned_after(tmp_path / "a.h264", 3, quarters=1)
-    refuses(tmp_path / "a.h264", "frame 3 of", "is 48x64 and the first 64x48", "--frames 0:3")
+    refuses(tmp_path / "a.h264", "frame 3 of", "is 48x64 and the first 64x48", "`frames` 0:3")
     assert len(read_all(tmp_path / "a.h264", 0, 3)) == 3
 
 
@@ -212,8 +203,7 @@ def test_malformed_apertures_count_as_absent(tmp_path: Path, box: bytes) -> None
     path = tmp_path / "a.mp4"
     write_lossless(path)
     path.write_bytes(insert_box(path.read_bytes(), SAMPLE_ENTRY, box))
-    with path.open("rb"):
-        track = read_track(path, "mov,mp4", 1, 0, 1)
+    track = read_track(path, "mov,mp4", 1, 0, 1)
     assert track.codec == "avc1"
     assert track.crop(48, 64) == Geometry()
 

@@ -20,6 +20,7 @@ from io_samples import (
 )
 
 from tcnn_codec.io import Frame, atomic_path, check_output, check_sink, open_source
+from tcnn_codec.picture import PictureFormat
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -57,7 +58,7 @@ def test_y4m_is_within_rounding(tmp_path: Path, channels: int) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (3, 15, 21, channels), dtype=np.uint8)
     write_all(tmp_path / "a.y4m", list(noise))
     with open_source(tmp_path / "a.y4m", max_pixels=LIMIT) as source:
-        assert source.frame_rate == Fraction(25)
+        assert source.format.frame_rate == Fraction(25)
         read = np.stack([frame.pixels for frame in source.frames()])
     assert np.abs(read.astype(int) - noise).max() <= 3
 
@@ -112,12 +113,12 @@ def test_too_many_frames_are_refused(tmp_path: Path) -> None:
 
 def test_outputs_refused_early(tmp_path: Path) -> None:
     def video(path: Path, frames: int = 3, channels: int = 3) -> None:
-        check_sink(path, kind="video", channels=channels, frame_count=frames)
+        check_sink(path, PictureFormat("video", 8, 8, channels, frames))
 
-    def image(path: Path) -> None:
-        check_sink(path, kind="image", channels=3, frame_count=1)
+    def image(path: Path, width: int = 8) -> None:
+        check_sink(path, PictureFormat("image", 8, width, 3))
 
-    fails(lambda: video(tmp_path / "a.png"), "3 frames", ".png holds one", "--frames N:N+1")
+    fails(lambda: video(tmp_path / "a.png"), "3 frames", ".png holds one", "`frames` N:N+1")
     fails(lambda: video(tmp_path / "a.flv"), "'.flv'", ".mp4 .mkv .y4m .npy", "folder")
     fails(lambda: image(tmp_path / "a.mp4"), "an image", "'.mp4'", ".png .webp .npy")
     fails(lambda: image(tmp_path / "a"), "no extension", ".png .webp .npy")
@@ -139,7 +140,8 @@ def test_outputs_refused_early(tmp_path: Path) -> None:
         lambda: check_output(tmp_path / "link.tcnn", reads=tmp_path / "plain"),
         "is the input itself",
     )
-    fails(lambda: sink(tmp_path / "a.webp", [np.zeros((1, 16384, 3), np.uint8)]), "16383")
+    fails(lambda: image(tmp_path / "a.webp", 16384), "16383", "16384x8", ".png or .npy")
+    image(tmp_path / "a.webp", 16383)
     assert sorted(os.listdir(tmp_path)) == ["full", "link.tcnn", "plain"]
 
 
@@ -215,15 +217,14 @@ def test_a_full_disk_is_a_user_error(tmp_path: Path, name: str) -> None:
         import numpy as np
         from tcnn_codec.errors import CodecError
         from tcnn_codec.io import Frame, open_sink
+        from tcnn_codec.picture import PictureFormat
         noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
         count = 1 if {name!r} == "a.png" else 40
         # A file may not grow beyond this: stands in for a disk that fills up.
         resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
         try:
-            with open_sink(
-                Path({name!r}), kind="video", height=64, width=64, channels=3, frame_count=count,
-                time_base=Fraction(1, 25), frame_rate=Fraction(25),
-            ) as sink:
+            format = PictureFormat("video", 64, 64, 3, count, Fraction(1, 25), Fraction(25))
+            with open_sink(Path({name!r}), format) as sink:
                 for index in range(count):
                     sink.write(Frame(np.roll(noise, 7 * index), index))
         except CodecError as error:

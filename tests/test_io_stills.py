@@ -1,51 +1,25 @@
-"""Stills whose meaning is in the file and not in Pillow's mode: depth, white, alpha, items."""
+"""Stills whose meaning is in the file and not in Pillow's mode: depth, white, alpha, turns."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from io_samples import LIMIT, Pixels, notes_of, picture, psnr, read_all, refuses
+from io_samples import LIMIT, Pixels, notes_of, picture, psnr, read_all, read_still, refuses
 from numpy.typing import NDArray
-from picture_files import (
-    clean_aperture,
-    coded_item,
-    make_box,
-    png_chunk,
-    write_heif,
-    write_png,
-    write_tiff,
-)
+from picture_files import deep_picture, png_chunk, rounded, write_png, write_tiff
 from PIL import Image, ImageOps
 
 from tcnn_codec.io import open_source
 from tcnn_codec.io.geometry import Geometry, orientation_of_matrix, then
-
-
-def deep_picture(channels: int, bits: int) -> NDArray[Any]:
-    """Every kind of value, black and white among them: [24, 40, channels]."""
-    rng = np.random.default_rng(channels)
-    samples = rng.integers(0, 2**bits, (24, 40, channels))
-    samples[0, 0], samples[0, 1] = 0, 2**bits - 1
-    return samples
-
-
-def rounded(samples: NDArray[Any], bits: int) -> Pixels:
-    """round(255 v / white), which is what 8 bits are to be."""
-    return np.rint(samples * (255 / (2**bits - 1))).astype(np.uint8)
+from tcnn_codec.io.structure import jpeg_end
 
 
 def as_rgba(pixels: Pixels) -> Pixels:
     """Grey with alpha, as RGBA."""
     return np.concatenate([np.repeat(pixels[..., :1], 3, axis=2), pixels[..., 1:]], axis=2)
-
-
-def read(path: Path) -> Pixels:
-    (frame,) = read_all(path)
-    return frame.pixels
 
 
 def write_jpeg2000(path: Path, samples: NDArray[Any], bits: int) -> Path:
@@ -77,7 +51,9 @@ def test_sixteen_bit_png_is_rounded(tmp_path: Path, channels: int) -> None:
     samples = deep_picture(channels, 16)
     path = write_png(tmp_path / "a.png", samples)
     expected = rounded(samples, 16)
-    np.testing.assert_array_equal(read(path), as_rgba(expected) if channels == 2 else expected)
+    np.testing.assert_array_equal(
+        read_still(path), as_rgba(expected) if channels == 2 else expected
+    )
     assert "16-bit samples are rounded to 8 bit" in notes_of(path)
 
 
@@ -93,7 +69,7 @@ def test_sixteen_bit_colour_tiff_is_rounded(
     if separate and tile:
         refuses(path, "tiles, and channels kept apart", "save it as PNG")
         return
-    np.testing.assert_array_equal(read(path), rounded(samples, 16))
+    np.testing.assert_array_equal(read_still(path), rounded(samples, 16))
     assert notes_of(path) == ("16-bit samples are rounded to 8 bit",)
 
 
@@ -109,8 +85,8 @@ def test_orientation_of_a_tiff(tmp_path: Path, orientation: int, bits: int) -> N
         path = tmp_path / "a.tif"
         Image.fromarray(samples).save(path, exif=exif)
     expected = Geometry(orientation).apply(rounded(samples, bits))
-    np.testing.assert_array_equal(read(path), expected)
-    np.testing.assert_array_equal(read(tmp_path), expected)
+    np.testing.assert_array_equal(read_still(path), expected)
+    np.testing.assert_array_equal(read_still(tmp_path), expected)
 
 
 @pytest.mark.parametrize("bits", [9, 10, 12, 14, 16])
@@ -118,7 +94,7 @@ def test_orientation_of_a_tiff(tmp_path: Path, orientation: int, bits: int) -> N
 def test_deep_jpeg_2000(tmp_path: Path, channels: int, bits: int) -> None:
     samples = deep_picture(channels, bits)
     path = write_jpeg2000(tmp_path / "a.jp2", samples, bits)
-    np.testing.assert_array_equal(read(path), rounded(samples, bits))
+    np.testing.assert_array_equal(read_still(path), rounded(samples, bits))
     assert notes_of(path) == (f"{bits}-bit samples are rounded to 8 bit",)
 
 
@@ -132,7 +108,7 @@ def test_shallow_jpeg_2000_has_white(tmp_path: Path) -> None:
     path.write_bytes(data)
     with Image.open(path) as image:
         stored = np.asarray(image) >> 4
-    np.testing.assert_array_equal(read(path)[..., 0], rounded(stored, 4))
+    np.testing.assert_array_equal(read_still(path)[..., 0], rounded(stored, 4))
 
 
 def test_odd_jpeg_2000_is_refused(tmp_path: Path) -> None:
@@ -154,7 +130,7 @@ def test_grey_tiff_of_any_depth(tmp_path: Path, bits: int, white_is_zero: bool) 
         refuses(path, "a TIFF image", "Pillow cannot read", "give a PNG")
         return
     levels = rounded(samples, bits)
-    np.testing.assert_array_equal(read(path), 255 - levels if white_is_zero else levels)
+    np.testing.assert_array_equal(read_still(path), 255 - levels if white_is_zero else levels)
     deep = (f"{bits}-bit samples are rounded to 8 bit",) if bits > 8 else ()
     assert notes_of(path) == (("1-bit pixels are converted to 8-bit grey",) if bits == 1 else deep)
 
@@ -166,7 +142,7 @@ def test_float_tiff_with_white_at_zero(tmp_path: Path) -> None:
     entry = data.index(b"\x06\x01\x03\x00\x01\x00\x00\x00\x01")  # photometric, one short: 1
     data[entry + 8] = 0
     path.write_bytes(data)
-    assert read(path)[0, :, 0].tolist() == [255, 128, 0]
+    assert read_still(path)[0, :, 0].tolist() == [255, 128, 0]
 
 
 def test_signed_samples_are_refused(tmp_path: Path) -> None:
@@ -180,7 +156,7 @@ def test_premultiplied_colour_is_divided(tmp_path: Path) -> None:
     )
     samples = np.array([[[10000, 5000, 0, 20000], [65535] * 4, [0] * 4]])
     path = write_tiff(tmp_path / "a.tif", samples, 16, tags={338: 1})
-    assert read(path)[0].tolist() == [[128, 64, 0, 78], [255] * 4, [0] * 4]
+    assert read_still(path)[0].tolist() == [[128, 64, 0, 78], [255] * 4, [0] * 4]
 
 
 @pytest.mark.parametrize("maximum", [1, 100, 255, 1000, 65535])
@@ -196,41 +172,9 @@ def test_netpbm_of_any_maximum(tmp_path: Path, channels: int, maximum: int) -> N
         np.rint(samples * (65535 / maximum)) / 257 if channels == 1 and maximum > 255 else None
     )
     expected = np.rint(samples * (255 / maximum) if between is None else between)
-    np.testing.assert_array_equal(read(path), expected)
+    np.testing.assert_array_equal(read_still(path), expected)
     deep = ("16-bit samples are rounded to 8 bit",) if maximum > 255 else ()
     assert notes_of(path) == deep
-
-
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_ten_bit_heic_is_rounded(tmp_path: Path, channels: int) -> None:
-    import pillow_heif
-
-    samples = (deep_picture(channels, 10) << 6).astype(np.uint16)
-    path = tmp_path / "a.heic"
-    mode = {1: "I;16", 3: "RGB;16", 4: "RGBA;16"}[channels]
-    image = pillow_heif.from_bytes(mode, samples.shape[1::-1], samples.tobytes())
-    image.save(path, quality=-1, chroma="444", matrix_coefficients=0)
-    stored = np.asarray(
-        pillow_heif.open_heif(path, convert_hdr_to_8bit=False, hdr_to_16bit=False)
-    ).reshape(samples.shape)
-    assert np.abs(stored.astype(int) - (samples >> 6)).max() <= 1
-    np.testing.assert_array_equal(read(path), rounded(stored, 10))
-    assert "10-bit samples are rounded to 8 bit" in notes_of(path)
-
-
-def test_ten_bit_and_hdr_avif_are_noted(tmp_path: Path) -> None:
-    code = tmp_path / "code.avif"
-    Image.fromarray(picture(48, 64, 3)).save(code, quality=90)
-    configuration, data = coded_item(code)
-    deep = bytearray(configuration)
-    deep[10] |= 0x40  # high_bitdepth
-    pq = make_box(b"colr", b"nclx\0\x09\0\x10\0\x09\x80")
-    path = write_heif(tmp_path / "a.avif", (bytes(deep), data), 48, 64, pq, brand=b"avif")
-    with open_source(path, max_pixels=LIMIT) as source:
-        assert source.notes == (
-            "10-bit samples are reduced to 8 bit",
-            "HDR (PQ) is not tone-mapped",
-        )
 
 
 def test_hdr_png_is_noted(tmp_path: Path) -> None:
@@ -251,10 +195,10 @@ def test_transparent_level_of_a_grey_png(tmp_path: Path, bits: int) -> None:
     )
     alpha = np.where(samples == level, 0, 255).astype(np.uint8)
     expected = as_rgba(np.concatenate([rounded(samples, bits), alpha], axis=2))
-    np.testing.assert_array_equal(read(path), expected)
+    np.testing.assert_array_equal(read_still(path), expected)
     assert "converted to RGBA" in notes_of(path)[-1]
     with open_source(tmp_path, max_pixels=LIMIT) as source:
-        assert source.channels == 4
+        assert source.format.channels == 4
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -265,7 +209,7 @@ def test_transparent_colour_of_a_png(tmp_path: Path, bits: int) -> None:
     path = write_png(tmp_path / "a.png", samples, bits, colour)
     alpha = np.where((samples == samples[3, 5]).all(axis=2, keepdims=True), 0, 255)
     expected = np.concatenate([rounded(samples, bits), alpha.astype(np.uint8)], axis=2)
-    np.testing.assert_array_equal(read(path), expected)
+    np.testing.assert_array_equal(read_still(path), expected)
 
 
 # Geometry
@@ -311,7 +255,7 @@ def test_xmp_orientation_counts(tmp_path: Path, suffix: str, orientation: int) -
         Image.fromarray(upright).save(path, xmp=xmp, quality=100, lossless=True)
     expected = Geometry(orientation).apply(upright)
     for source in (path, tmp_path):
-        found = read(source)
+        found = read_still(source)
         assert found.shape == expected.shape
         assert psnr(found, expected) > 30
 
@@ -326,66 +270,6 @@ def test_orientation_of_an_animation(tmp_path: Path, suffix: str) -> None:
     images[0].save(path, save_all=True, append_images=images[1:], exif=exif, lossless=True)
     for frame, pixels in zip(read_all(path), frames, strict=True):
         np.testing.assert_array_equal(frame.pixels, Geometry(8).apply(pixels))
-
-
-# Items
-
-
-@pytest.fixture(scope="module", params=["heic", "avif"])
-def item(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """(brand, coded item, its pixels): one picture of 64x64."""
-    folder = tmp_path_factory.mktemp("item")
-    path = folder / f"a.{request.param}"
-    image = Image.fromarray(picture(64, 64, 3))
-    if request.param == "heic":
-        import pillow_heif
-
-        pillow_heif.from_pillow(image).save(path, quality=95, chroma="444")
-    else:
-        image.save(path, quality=95, subsampling="4:4:4")
-    shown = read(path)
-    assert psnr(shown, picture(64, 64, 3)) > 35
-    return request.param.encode(), coded_item(path), shown
-
-
-def test_a_grid_is_one_picture(tmp_path: Path, item: Any) -> None:
-    brand, code, tile = item
-    path = write_heif(tmp_path / "a.heic", code, 64, 64, grid=(2, 3), brand=brand)
-    assert notes_of(path) == ()
-    np.testing.assert_array_equal(read(path), np.tile(tile, (2, 3, 1)))
-
-
-@pytest.mark.parametrize("turn", range(4))
-@pytest.mark.parametrize("mirror", [None, 0, 1])
-def test_crop_and_orientation_of_an_item(
-    tmp_path: Path, item: Any, turn: int, mirror: int | None
-) -> None:
-    brand, code, shown = item
-    properties = [clean_aperture(48, 32, 2, -3)]
-    expected = shown[13:45, 10:58]  # the centre, 8 and 16 inside, moved by 2 and -3
-    if turn:
-        properties.append(make_box(b"irot", bytes([turn])))
-        expected = np.rot90(expected, turn)
-    if mirror is not None:
-        properties.append(make_box(b"imir", bytes([mirror])))
-        expected = expected[::-1] if mirror == 0 else expected[:, ::-1]
-    path = write_heif(tmp_path / "a.heif", code, 64, 64, *properties, brand=brand)
-    np.testing.assert_array_equal(read(path), expected)
-
-
-def test_an_item_without_its_library_is_refused(
-    tmp_path: Path, item: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A demuxer would show one tile."""
-    brand, code, _ = item
-    path = write_heif(tmp_path / "a.bin", code, 64, 64, grid=(2, 2), brand=brand)
-    if brand == b"heic":
-        monkeypatch.setitem(sys.modules, "pillow_heif", None)
-        refuses(path, "a HEIC image", "pip install pillow-heif")
-    else:
-        Image.init()
-        monkeypatch.delitem(Image.OPEN, "AVIF")
-        refuses(path, "an AVIF image", "upgrade Pillow")
 
 
 # What is left out
@@ -411,6 +295,21 @@ def test_pictures_behind_the_first_are_noted(tmp_path: Path) -> None:
         assert notes_of(path) == note, name
         path.write_bytes(single + b"\0\0\0\x18ftypmp42" + bytes(20))
         assert notes_of(path) == ("the video behind the picture is not read",)
+
+
+def test_the_end_of_a_jpeg(tmp_path: Path) -> None:
+    """Wherever it lies in the blocks that are read, and no block more than it takes."""
+    path = tmp_path / "a.jpg"
+    for size in range(4080, 4110):
+        code = b"\xff\x00\xff\xd3" + b"x" * size
+        whole = b"\xff\xd8\xff\xe0\0\4\xff\xd9\xff\xda\0\2" + code + b"\xff\xd9"
+        path.write_bytes(whole + bytes(20_000) + b"\xff\xd9")
+        with path.open("rb") as file:
+            assert jpeg_end(file) == len(whole)
+            assert file.tell() < len(whole) + 5000
+        path.write_bytes(whole[:-1])
+        with path.open("rb") as file:
+            assert jpeg_end(file) is None
 
 
 def test_damaged_images_are_called_by_their_name(tmp_path: Path) -> None:

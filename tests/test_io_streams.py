@@ -12,6 +12,7 @@ import pytest
 from io_samples import (
     LIMIT,
     Pixels,
+    encode_onto,
     encode_packets,
     make_video,
     mux_packets,
@@ -20,6 +21,7 @@ from io_samples import (
     psnr,
     read_all,
     refuses,
+    video_track,
 )
 from PIL import Image
 
@@ -130,8 +132,8 @@ def test_an_empty_packet_shows_the_frame_before_again(tmp_path: Path) -> None:
     for frame, index in zip(frames, shown, strict=True):
         np.testing.assert_array_equal(frame.pixels, COLOUR[index])
     with open_source(tmp_path / "a.nut", max_pixels=LIMIT) as source:
-        assert source.frame_rate == 25
-        assert [f.pts * source.time_base * 25 for f in frames] == list(range(7))
+        assert source.format.frame_rate == 25
+        assert [f.pts * source.format.time_base * 25 for f in frames] == list(range(7))
     part = read_all(tmp_path / "a.nut", 1, 5)
     for frame, index in zip(part, shown[1:5], strict=True):
         np.testing.assert_array_equal(frame.pixels, COLOUR[index])
@@ -180,14 +182,9 @@ def titled(path: Path, codec: str = "mpeg4") -> None:
 
     with av.open(str(path), "w") as container:
         container.metadata["title"] = "QQQQQQQQ"
-        track: Any = container.add_stream(codec, rate=25)
-        track.width, track.height, track.pix_fmt = 64, 48, "yuv420p"
+        track = video_track(container, codec, "yuv420p")
         track.metadata["title"] = track.metadata["handler_name"] = "QQQQQQQQ"
-        for index, pixels in enumerate(COLOUR):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
-            frame.pts, frame.time_base = index, Fraction(1, 25)
-            container.mux(track.encode(frame))
-        container.mux(track.encode(None))
+        encode_onto(container, track, COLOUR)
     data = path.read_bytes()
     assert b"QQQQQQQQ" in data
     path.write_bytes(data.replace(b"QQQQQQQQ", b"\x83e\x83X\x83g\xff\xfe"))
@@ -246,8 +243,7 @@ def test_audio_is_noted(tmp_path: Path, name: str, codec: str, sound: str) -> No
 
     path = tmp_path / name
     with av.open(str(path), "w") as container:
-        video: Any = container.add_stream(codec, rate=25)
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video = video_track(container, codec, "yuv420p")
         rate = 48_000 if sound == "libopus" else 44_100
         audio: Any = container.add_stream(sound, rate=rate, layout="mono")
         silence = np.zeros((1, 4096), np.float32 if sound == "aac" else np.int16)
@@ -256,11 +252,7 @@ def test_audio_is_noted(tmp_path: Path, name: str, codec: str, sound: str) -> No
         )
         samples.sample_rate, samples.pts = rate, 0
         container.mux(audio.encode(samples))
-        for index, pixels in enumerate(COLOUR):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
-            frame.pts, frame.time_base = index, Fraction(1, 25)
-            container.mux(video.encode(frame))
-        container.mux(video.encode(None))
+        encode_onto(container, video, COLOUR)
         container.mux(audio.encode(None))
     assert notes_of(path) == ("audio is not kept",)
     # An audio codec that nobody knows is noted all the same.
@@ -274,21 +266,15 @@ def with_thumbnail(path: Path, *, frames: int) -> None:
     import av
 
     with av.open(str(path), "w") as container:
-        still: Any = container.add_stream("mjpeg", rate=25)
-        still.width, still.height, still.pix_fmt = 16, 16, "yuvj420p"
-        video: Any = container.add_stream("libx264", rate=25)
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        still = video_track(container, "mjpeg", "yuvj420p", height=16, width=16)
+        video = video_track(container, "libx264", "yuv420p")
         for index in range(frames):
             packet = av.Packet(jpeg(picture(16, 16, 3, index)))
             packet.stream, packet.time_base = still, Fraction(1, 25)
             packet.pts = packet.dts = index
             packet.is_keyframe = True
             container.mux(packet)
-        for index, pixels in enumerate(COLOUR):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
-            frame.pts, frame.time_base = index, Fraction(1, 25)
-            container.mux(video.encode(frame))
-        container.mux(video.encode(None))
+        encode_onto(container, video, COLOUR)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.avi"])
@@ -317,14 +303,9 @@ def test_subtitles_and_attachments_are_noted(tmp_path: Path) -> None:
 
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as container:
-        video: Any = container.add_stream("libx264", rate=25)
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video = video_track(container, "libx264", "yuv420p")
         container.add_attachment("a.ttf", "font/ttf", b"font")
-        for index, pixels in enumerate(COLOUR):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
-            frame.pts, frame.time_base = index, Fraction(1, 25)
-            container.mux(video.encode(frame))
-        container.mux(video.encode(None))
+        encode_onto(container, video, COLOUR)
     assert notes_of(path) == ("attachments are not kept",)
     titles = tmp_path / "a.srt"
     titles.write_text("1\n00:00:00,000 --> 00:00:01,000\nwords\n")

@@ -136,13 +136,16 @@ def test_rates_in_containers(
         options={"bf": b_frames},
     )
     with open_source(tmp_path / name, max_pixels=LIMIT) as source:
-        assert source.frame_rate == rate
+        assert source.format.frame_rate == rate
         pts = [frame.pts for frame in source.frames()]
     assert len(pts) == len(made)
-    durations = [(after - before) * source.time_base * rate for before, after in pairwise(pts)]
+    durations = [
+        (after - before) * source.format.time_base * rate for before, after in pairwise(pts)
+    ]
     # The clock of Matroska and FLV has milliseconds, of which times are off by half at most.
     assert all(
-        abs(duration - 1) <= max(MILLISECOND, source.time_base) * rate for duration in durations
+        abs(duration - 1) <= max(MILLISECOND, source.format.time_base) * rate
+        for duration in durations
     )
 
 
@@ -151,14 +154,14 @@ def test_59_94_frames_in_milliseconds(tmp_path: Path) -> None:
     rate = Fraction(60000, 1001)
     make_video(tmp_path / "a.mkv", frames=30, rate=rate, time_base=1 / rate)
     with open_source(tmp_path / "a.mkv", max_pixels=LIMIT) as source:
-        assert source.frame_rate == rate
+        assert source.format.frame_rate == rate
 
 
 def test_the_rate_of_dv_is_not_that_of_its_clock(tmp_path: Path) -> None:
     make_video(tmp_path / "a.dv", codec="dvvideo", height=576, width=720, frames=3)
-    for last in (1, 2, None):
-        with open_source(tmp_path / "a.dv", 0, last, max_pixels=LIMIT) as source:
-            assert source.frame_rate == 25
+    for stop in (1, 2, None):
+        with open_source(tmp_path / "a.dv", 0, stop, max_pixels=LIMIT) as source:
+            assert source.format.frame_rate == 25
 
 
 def test_dropped_frames_of_avi_are_gaps(tmp_path: Path) -> None:
@@ -166,23 +169,23 @@ def test_dropped_frames_of_avi_are_gaps(tmp_path: Path) -> None:
     packets = encode_packets("mjpeg", [picture(48, 64, 3, i) for i in range(5)], "yuvj420p")
     mux_packets(tmp_path / "a.avi", "mjpeg", packets, times=[0, 1, 4, 5, 8])
     with open_source(tmp_path / "a.avi", max_pixels=LIMIT) as source:
-        assert source.frame_rate == 25
+        assert source.format.frame_rate == 25
         assert [frame.pts for frame in source.frames()] == [0, 1, 4, 5, 8]
 
 
 def test_h264_in_avi_at_every_second_place(tmp_path: Path) -> None:
     """As FFmpeg copies it there, with a clock of fields."""
     make_video(tmp_path / "a.avi", frames=10, pts=list(range(0, 20, 2)), time_base=Fraction(1, 50))
-    for last in (1, 2, 5, None):
-        with open_source(tmp_path / "a.avi", 0, last, max_pixels=LIMIT) as source:
-            assert source.frame_rate == 25
-            times = [frame.pts * source.time_base for frame in source.frames()]
+    for stop in (1, 2, 5, None):
+        with open_source(tmp_path / "a.avi", 0, stop, max_pixels=LIMIT) as source:
+            assert source.format.frame_rate == 25
+            times = [frame.pts * source.format.time_base for frame in source.frames()]
         assert {after - before for before, after in pairwise(times)} <= {Fraction(1, 25)}
 
 
 def test_a_selection_has_the_times_of_the_whole(tmp_path: Path) -> None:
     make_video(tmp_path / "a.avi", frames=12, options={"bf": "2"})
     whole = read_all(tmp_path / "a.avi")
-    for last in range(1, 12):
-        part = read_all(tmp_path / "a.avi", 0, last)
-        assert [frame.pts for frame in part] == [frame.pts for frame in whole[:last]]
+    for stop in range(1, 12):
+        part = read_all(tmp_path / "a.avi", 0, stop)
+        assert [frame.pts for frame in part] == [frame.pts for frame in whole[:stop]]

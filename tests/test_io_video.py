@@ -29,6 +29,7 @@ from tcnn_codec.io import Frame, open_sink, open_source
 from tcnn_codec.io.endings import is_cut_short
 from tcnn_codec.io.geometry import Geometry
 from tcnn_codec.io.video import StreamFacts, choose_decoder
+from tcnn_codec.picture import PictureFormat
 
 
 @pytest.mark.parametrize(
@@ -133,39 +134,22 @@ def test_timestamps_survive(tmp_path: Path, name: str) -> None:
     time_base = Fraction(1, 1000)
     make_video(tmp_path / "in.mkv", frames=10, pts=pts, time_base=time_base)
     with open_source(tmp_path / "in.mkv", max_pixels=LIMIT) as source:
-        assert [frame.pts * source.time_base * 1000 for frame in source.frames()] == pts
-        with open_sink(
-            tmp_path / name,
-            kind=source.kind,
-            height=source.height,
-            width=source.width,
-            channels=source.channels,
-            frame_count=10,
-            time_base=source.time_base,
-            frame_rate=source.frame_rate,
-        ) as output:
+        assert [frame.pts * source.format.time_base * 1000 for frame in source.frames()] == pts
+        with open_sink(tmp_path / name, source.format) as output:
             for frame in source.frames():
                 output.write(frame)
     with open_source(tmp_path / name, max_pixels=LIMIT) as again:
-        assert [frame.pts * again.time_base * 1000 for frame in again.frames()] == pts
+        assert [frame.pts * again.format.time_base * 1000 for frame in again.frames()] == pts
 
 
 def test_mp4_keeps_times_finer_than_a_millisecond(tmp_path: Path) -> None:
     pts = [4507, 7511, 10523, 10999, 18001]
-    with open_sink(
-        tmp_path / "a.mp4",
-        kind="video",
-        height=16,
-        width=16,
-        channels=3,
-        frame_count=5,
-        time_base=Fraction(1, 90000),
-        frame_rate=Fraction(30000, 1001),
-    ) as output:
+    format = PictureFormat("video", 16, 16, 3, 5, Fraction(1, 90000), Fraction(30000, 1001))
+    with open_sink(tmp_path / "a.mp4", format) as output:
         for index, time in enumerate(pts):
             output.write(Frame(picture(16, 16, 3, index), time))
     with open_source(tmp_path / "a.mp4", max_pixels=LIMIT) as source:
-        assert [frame.pts * source.time_base * 90000 for frame in source.frames()] == pts
+        assert [frame.pts * source.format.time_base * 90000 for frame in source.frames()] == pts
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
@@ -175,7 +159,7 @@ def test_a_negative_start_is_moved_to_zero(tmp_path: Path, name: str) -> None:
         for index, pixels in enumerate(frames):
             output.write(Frame(pixels, 2 * index - 3))
     with open_source(tmp_path / name, max_pixels=LIMIT) as source:
-        times = [frame.pts * source.time_base for frame in source.frames()]
+        times = [frame.pts * source.format.time_base for frame in source.frames()]
     assert times == [Fraction(2 * index, 25) for index in range(4)]
 
 
@@ -248,7 +232,7 @@ def test_sound_alone(tmp_path: Path) -> None:
 
 def test_pixel_limit_of_videos(tmp_path: Path) -> None:
     make_video(tmp_path / "a.mp4", frames=2)
-    fails(lambda: open_source(tmp_path / "a.mp4", max_pixels=3071), "3072 pixels", "--max-pixels")
+    fails(lambda: open_source(tmp_path / "a.mp4", max_pixels=3071), "3072 pixels", "`max_pixels`")
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
@@ -267,7 +251,7 @@ def test_truncated_video_says_how_much_is_left(tmp_path: Path, name: str) -> Non
     path.write_bytes(path.read_bytes()[: place + size // 2])
     assert is_cut_short(path)
     message = refuses(path, "cut short", "can be read")
-    readable = int(re.findall(r"--frames 0:(\d+)", message)[0])
+    readable = int(re.findall(r"`frames` 0:(\d+)", message)[0])
     assert 0 < readable <= 20
     assert len(read_all(path, 0, readable)) == readable
 
@@ -277,7 +261,7 @@ def test_truncated_between_two_packets(tmp_path: Path) -> None:
     make_video(path, frames=20, muxing={"movflags": "faststart"}, options={"bf": "0"})
     place, _ = packet_places(path)[12]
     path.write_bytes(path.read_bytes()[:place])
-    refuses(path, "12 of its frames", "--frames 0:12")
+    refuses(path, "12 of its frames", "`frames` 0:12")
 
 
 def test_damage_inside_a_frame_is_found(tmp_path: Path) -> None:
@@ -286,7 +270,7 @@ def test_damage_inside_a_frame_is_found(tmp_path: Path) -> None:
     place, size = packet_places(path)[8]
     overwrite(path, place + size // 2, bytes(size // 4))
     message = refuses(path, "damaged", "can be read")
-    readable = int(re.findall(r"--frames 0:(\d+)", message)[0])
+    readable = int(re.findall(r"`frames` 0:(\d+)", message)[0])
     assert 0 < readable <= 8
     assert len(read_all(path, 0, readable)) == readable
 
@@ -304,15 +288,13 @@ def test_native_libraries_are_silent(tmp_path: Path) -> None:
     data = (tmp_path / "bad.mp4").read_bytes()
     (tmp_path / "bad.mp4").write_bytes(data[: len(data) * 6 // 10])
     code = """
-        from fractions import Fraction
         from pathlib import Path
         from tcnn_codec.errors import CodecError
         from tcnn_codec.io import open_sink, open_source
-        with open_source(Path("good.mp4"), max_pixels=10**6) as source, open_sink(
-            Path("out.mp4"), kind="video", height=source.height, width=source.width, channels=3,
-            frame_count=source.frame_count, time_base=source.time_base,
-            frame_rate=source.frame_rate,
-        ) as sink:
+        with (
+            open_source(Path("good.mp4"), max_pixels=10**6) as source,
+            open_sink(Path("out.mp4"), source.format) as sink,
+        ):
             for frame in source.frames():
                 sink.write(frame)
         try:
@@ -332,11 +314,11 @@ def test_reading_holds_no_clip(tmp_path: Path) -> None:
         import re
         from pathlib import Path
         from tcnn_codec.io import open_source
-        with open_source(Path("a.mp4"), 0, {last}, max_pixels=10**6) as source:
+        with open_source(Path("a.mp4"), 0, {stop}, max_pixels=10**6) as source:
             for frame in source.frames():
                 pass
         # Not ru_maxrss: that one starts from the size of the process that forked this one.
         print(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
     """
-    peaks = [int(run_python(code.format(last=last), tmp_path).stdout) for last in (50, None)]
+    peaks = [int(run_python(code.format(stop=stop), tmp_path).stdout) for stop in (50, None)]
     assert peaks[1] <= 1.15 * peaks[0]

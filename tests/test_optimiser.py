@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tcnn_codec import _cpu
-from tcnn_codec.siren import SirenSpec, initialise
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.families.siren.start import initialise
 from tcnn_codec.training.optimiser import (
     BETA1,
     BETA2,
@@ -40,7 +41,7 @@ def test_adam_is_torch_adam() -> None:
     for _ in range(STEPS):
         grad = rng.normal(size=50).astype(np.float32)
         adam_step(state, slice(0, 50), grad, np.float32(1), 1e-2)
-        state.step += 1
+        state.steps_done += 1
         params.grad = torch.from_numpy(grad)
         optimiser.step()
     assert np.allclose(state.params, params.detach().numpy(), rtol=0, atol=2e-6)
@@ -57,7 +58,7 @@ def test_weights_take_the_steps_of_torch_muon() -> None:
     optimiser = torch.optim.Muon(params, lr=1e-2, momentum=MOMENTUM, weight_decay=0)
     for _ in range(STEPS):
         grad = rng.normal(size=spec.parameter_count).astype(np.float32)
-        optimise(spec, state, grad, 1e-2)
+        optimise(spec.tensors, state, grad, 1e-2)
         for p, t in zip(params, weights, strict=True):
             p.grad = torch.from_numpy(grad[t.place].reshape(t.shape).copy())
         optimiser.step()

@@ -28,8 +28,9 @@ from tcnn_codec.coders.payload import (
 from tcnn_codec.coders.probability import STATIC_MODELS
 from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.errors import BitstreamError
-from tcnn_codec.quantise import quantise
-from tcnn_codec.siren import SirenSpec, initialise
+from tcnn_codec.families.siren.quantise import quantise
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.families.siren.start import initialise
 
 SPEC = SirenSpec(frequencies=1, hidden_layers=1, width=5)
 #: Four tensors of 2, 1, 1 and 1 values.
@@ -58,20 +59,20 @@ def assert_same(found: Sequence[QuantisedTensor], expected: Sequence[QuantisedTe
 def test_round_trip_of_a_network(bits: int) -> None:
     spec = SirenSpec(frequencies=4, hidden_layers=2, width=19, out_channels=4)
     tensors = quantise(spec, initialise(spec, 1), bits)
-    payload = encode_tensors(spec, tensors)
-    assert_same(decode_tensors(spec, payload), tensors)
+    payload = encode_tensors(spec.tensors, tensors)
+    assert_same(decode_tensors(spec.tensors, payload), tensors)
     assert len(payload) <= spec.parameter_count * bits / 8 + 5 * len(tensors) + 1
 
 
 @pytest.mark.parametrize("value", [0, 1, -1, 127, 128, -128, 2047, -2047])
 def test_round_trip_of_constants(value: int) -> None:
     tensors = tensors_of(SPEC, np.full(SPEC.parameter_count, value, np.int32))
-    assert_same(decode_tensors(SPEC, encode_tensors(SPEC, tensors)), tensors)
+    assert_same(decode_tensors(SPEC.tensors, encode_tensors(SPEC.tensors, tensors)), tensors)
 
 
 def test_zeros_cost_their_headers_only() -> None:
     tensors = tensors_of(SPEC, np.zeros(SPEC.parameter_count, np.int32))
-    assert len(encode_tensors(SPEC, tensors)) == 4 * len(tensors)
+    assert len(encode_tensors(SPEC.tensors, tensors)) == 4 * len(tensors)
 
 
 @st.composite
@@ -111,8 +112,8 @@ def possible_models(one: QuantisedTensor) -> list[int]:
 @settings(deadline=None, max_examples=60)
 @given(any_tensors())
 def test_round_trip_of_anything(tensors: list[QuantisedTensor]) -> None:
-    payload = encode_tensors(SPEC, tensors)
-    assert_same(decode_tensors(SPEC, payload), tensors)
+    payload = encode_tensors(SPEC.tensors, tensors)
+    assert_same(decode_tensors(SPEC.tensors, payload), tensors)
     expected = [(int(t.step.view(np.uint32)) >> 16, t.values.tolist()) for t in tensors]
     assert plain_decode(SPEC, payload) == expected
 
@@ -121,8 +122,8 @@ def test_round_trip_of_anything(tensors: list[QuantisedTensor]) -> None:
 @given(any_tensors(), st.data())
 def test_every_model_is_lossless(tensors: list[QuantisedTensor], data: st.DataObject) -> None:
     models = [data.draw(st.sampled_from(possible_models(one))) for one in tensors]
-    payload = encode_with(SPEC, tensors, models)
-    assert_same(decode_tensors(SPEC, payload), tensors)
+    payload = encode_with(SPEC.tensors, tensors, models)
+    assert_same(decode_tensors(SPEC.tensors, payload), tensors)
     expected = [(int(t.step.view(np.uint32)) >> 16, t.values.tolist()) for t in tensors]
     assert plain_decode(SPEC, payload) == expected
 
@@ -133,16 +134,16 @@ def test_static_models_give_the_bytes_of_the_format(
     tensors: list[QuantisedTensor], data: st.DataObject
 ) -> None:
     models = [data.draw(st.integers(0, 168)) if one.largest else 0 for one in tensors]
-    payload = encode_with(SPEC, tensors, models)
+    payload = encode_with(SPEC.tensors, tensors, models)
     assert payload == decode_and_encode_as_version_1(payload)
-    _, at = entropy._read_headers(SPEC, payload, MODELS)
+    _, at = entropy._read_headers(SPEC.tensors, payload, MODELS)
     assert plain_static(tensors, models) == payload[at:]
 
 
 def decode_and_encode_as_version_1(payload: bytes) -> bytes:
-    tensors = decode_tensors(SPEC, payload, version=1)
-    headers, _ = entropy._read_headers(SPEC, payload, STATIC_MODELS)
-    return encode_with(SPEC, tensors, [header.model for header in headers])
+    tensors = decode_tensors(SPEC.tensors, payload, version=1)
+    headers, _ = entropy._read_headers(SPEC.tensors, payload, STATIC_MODELS)
+    return encode_with(SPEC.tensors, tensors, [header.model for header in headers])
 
 
 # Only integers decide bits.
@@ -207,16 +208,16 @@ def test_constriction_uses_exactly_our_table(largest: int) -> None:
 def test_golden_payloads(spec: SirenSpec, tensors: list[QuantisedTensor], payload: str) -> None:
     """The bytes of format version 1 never change, and are those of version 2's static models."""
     for version in (1, 2):
-        assert_same(decode_tensors(spec, bytes.fromhex(payload), version), tensors)
+        assert_same(decode_tensors(spec.tensors, bytes.fromhex(payload), version), tensors)
 
 
 @pytest.mark.parametrize("model", [ASCENDING, BINARISED])
 def test_version_1_has_static_models_only(model: int) -> None:
     tensors = [tensor([3, 4]), tensor([1]), tensor([2]), tensor([1])]
-    payload = encode_with(TINY, tensors, [model, 0, 0, 0])
-    assert_same(decode_tensors(TINY, payload), tensors)
+    payload = encode_with(TINY.tensors, tensors, [model, 0, 0, 0])
+    assert_same(decode_tensors(TINY.tensors, payload), tensors)
     with pytest.raises(BitstreamError, match=f"weight0 has model {model}"):
-        decode_tensors(TINY, payload, version=1)
+        decode_tensors(TINY.tensors, payload, version=1)
 
 
 def test_the_newest_version_is_the_containers() -> None:
@@ -243,52 +244,54 @@ def test_the_newest_version_is_the_containers() -> None:
     ],
 )
 def test_malformed_headers(position: int, patch: bytes, text: str) -> None:
-    payload = encode_tensors(TINY, [tensor([3, -4]), tensor([0]), tensor([1]), tensor([-1])])
+    payload = encode_tensors(
+        TINY.tensors, [tensor([3, -4]), tensor([0]), tensor([1]), tensor([-1])]
+    )
     damaged = payload[:position] + patch + payload[position + len(patch) :]
     with pytest.raises(BitstreamError) as caught:
-        decode_tensors(TINY, damaged)
+        decode_tensors(TINY.tensors, damaged)
     assert str(caught.value).startswith(f"malformed chunk payload: {text}")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("more", [b"\x00", b"\x01", b"\x00" * 4, b"\xff" * 100])
 def test_bytes_behind_the_code(more: bytes) -> None:
-    payload = encode_tensors(SPEC, quantise(SPEC, initialise(SPEC, 0), 7))
+    payload = encode_tensors(SPEC.tensors, quantise(SPEC, initialise(SPEC, 0), 7))
     with pytest.raises(BitstreamError, match="are not those that its content encodes to"):
-        decode_tensors(SPEC, payload + more)
+        decode_tensors(SPEC.tensors, payload + more)
 
 
 def test_largest_magnitude_must_occur() -> None:
     tensors = [tensor([3, -4]), tensor([0]), tensor([1]), tensor([-1])]
     wide = SimpleNamespace(values=tensors[0].values, step=np.float32(1), largest=5)
-    payload = encode_with(TINY, [wide, *tensors[1:]], [0, 0, 0, 0])  # type: ignore[list-item]
+    payload = encode_with(TINY.tensors, [wide, *tensors[1:]], [0, 0, 0, 0])  # type: ignore[list-item]
     with pytest.raises(BitstreamError, match="are not those that its content encodes to"):
-        decode_tensors(TINY, payload)
+        decode_tensors(TINY.tensors, payload)
 
 
 def test_a_cut_off_header_is_named() -> None:
-    payload = encode_tensors(SPEC, quantise(SPEC, initialise(SPEC, 0), 7))
+    payload = encode_tensors(SPEC.tensors, quantise(SPEC, initialise(SPEC, 0), 7))
     for length in range(4 * len(SPEC.tensors)):
         with pytest.raises(BitstreamError, match=f"it ends in the header of {NAMES[length // 4]};"):
-            decode_tensors(SPEC, payload[:length])
+            decode_tensors(SPEC.tensors, payload[:length])
 
 
 def assert_decodes_or_is_refused(spec: SirenSpec, payload: bytes) -> None:
     """Damaged code may well be the code of other values: detecting that is the container's task."""
     refusal = None
     try:
-        tensors = decode_tensors(spec, payload)
+        tensors = decode_tensors(spec.tensors, payload)
     except BitstreamError as error:
         refusal = str(error)
     if refusal is None:
-        assert_same(decode_tensors(spec, encode_tensors(spec, tensors)), tensors)
+        assert_same(decode_tensors(spec.tensors, encode_tensors(spec.tensors, tensors)), tensors)
     else:
         assert refusal.startswith("malformed chunk payload: ")
         assert "\n" not in refusal
 
 
 def test_every_truncation_decodes_or_is_refused() -> None:
-    payload = encode_tensors(SPEC, quantise(SPEC, initialise(SPEC, 0), 7))
+    payload = encode_tensors(SPEC.tensors, quantise(SPEC, initialise(SPEC, 0), 7))
     for length in range(len(payload)):
         assert_decodes_or_is_refused(SPEC, payload[:length])
 
@@ -302,7 +305,7 @@ def test_any_bytes_decode_or_are_refused(payload: bytes) -> None:
 @settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_patched_payloads_decode_or_are_refused(data: st.DataObject) -> None:
-    payload = bytearray(encode_tensors(SPEC, quantise(SPEC, initialise(SPEC, 0), 8)))
+    payload = bytearray(encode_tensors(SPEC.tensors, quantise(SPEC, initialise(SPEC, 0), 8)))
     for _ in range(data.draw(st.integers(1, 3))):
         payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
     assert_decodes_or_is_refused(SPEC, bytes(payload))
@@ -322,7 +325,7 @@ def test_cost_is_that_of_the_models_own_samples(model: int) -> None:
     bits = np.sum(24 - np.log2(counts[values + 63]) - np.log2(1 - 2**-8))
     rest = [tensor(np.zeros(place.size)) for place in spec.tensors[1:]]
     headers = 4 * len(spec.tensors)
-    assert len(encode_tensors(spec, [tensor(values), *rest])) <= bits / 8 + headers + 2
+    assert len(encode_tensors(spec.tensors, [tensor(values), *rest])) <= bits / 8 + headers + 2
 
 
 def test_the_model_with_the_fewest_bits_is_chosen() -> None:
@@ -334,4 +337,4 @@ def test_the_model_with_the_fewest_bits_is_chosen() -> None:
         np.sum(24 - np.log2(np.array(plain_counts(model, tensors[0].largest))[symbols]))
         for model in range(STATIC_MODELS)
     ]
-    assert encode_tensors(SPEC, tensors)[2] == np.argmin(bits)
+    assert encode_tensors(SPEC.tensors, tensors)[2] == np.argmin(bits)

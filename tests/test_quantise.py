@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcnn_codec.backends.cpu import CpuBackend
 from tcnn_codec.bitstream.limits import MIN_STEP
 from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.errors import CodecError
-from tcnn_codec.quantise import canonical, dequantise, quantise
-from tcnn_codec.siren import Grid, SirenSpec, initialise
+from tcnn_codec.families.siren.backends.cpu import CpuBackend
+from tcnn_codec.families.siren.quantise import canonical, dequantise, quantise
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.families.siren.start import initialise
+from tcnn_codec.grid import Grid
 
 SPEC = SirenSpec(frequencies=3, hidden_layers=1, width=7)
 #: Four tensors of 2, 1, 1 and 1 values.
@@ -62,7 +64,7 @@ def test_zero_tensor_has_step_one() -> None:
 
 @pytest.mark.parametrize("bits", [-1, 3, 13])
 def test_bits_out_of_range(bits: int) -> None:
-    with pytest.raises(CodecError, match=rf"bits is {bits}; allowed are 4 to 12; "):
+    with pytest.raises(CodecError, match=rf"`bits` is {bits}; allowed are 4 to 12; "):
         quantise(SPEC, initialise(SPEC, 0), bits)
 
 

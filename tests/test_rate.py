@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import pytest
 
+from tcnn_codec.encoding.rate import Networks, reach_quality, reach_size
 from tcnn_codec.errors import CodecError
-from tcnn_codec.rate import PILOT_GAIN, Networks, reach_quality, reach_size
+from tcnn_codec.families.contract import Ladder
+from tcnn_codec.families.siren.sizes import LAW
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,19 @@ class Picture:
         return Fitted(self, width)
 
     def networks(self) -> Networks[Coding]:
+        ladder = Ladder(
+            spec=lambda width: SimpleNamespace(parameter_count=self.parameters(width)),
+            count=128,
+            first=32,
+            law=LAW,
+            by_hand="`width` and `bits`",
+            smallest="`width` 1",
+        )
         return Networks(
-            self.parameters,
-            self.fit,
-            self.pilot,
+            ladder=ladder,
+            chunks=1,
+            fit=self.fit,
+            pilot=self.pilot,
             least_size=60,
             full_length=self.full_length,
             other=self.other.networks() if self.other else None,
@@ -152,7 +164,7 @@ def test_a_quality_below_the_smallest_network_is_refused() -> None:
 
 def test_a_quality_beyond_the_largest_network_is_refused_without_a_whole_fit() -> None:
     picture = Picture()
-    pilot = picture.pilot(128) + PILOT_GAIN
+    pilot = picture.pilot(128) + LAW.pilot_gain
     text = f"^90 dB cannot be reached; the nearest that can be is about {pilot:.1f} dB"
     with pytest.raises(CodecError, match=text):
         reach_quality(90.0, picture.networks())
@@ -171,7 +183,7 @@ def test_a_quality_just_beyond_the_largest_network_is_tried() -> None:
 def test_an_exact_picture_is_above_every_quality() -> None:
     picture = Picture(at_32=math.inf, slope=0.0)
     with pytest.raises(
-        CodecError, match="every network tried is exact or poorer; choose --width 1"
+        CodecError, match="every network tried is exact or poorer; choose `width` 1"
     ):
         reach_quality(40.0, picture.networks())
 

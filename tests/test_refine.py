@@ -9,18 +9,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tcnn_codec.backends.base import U8
-from tcnn_codec.backends.cpu import CpuBackend
-from tcnn_codec.backends.reference import ReferenceBackend
 from tcnn_codec.bitstream.limits import MAX_LEVEL
 from tcnn_codec.coders.payload import encode_tensors
 from tcnn_codec.coders.quantised import QuantisedTensor
+from tcnn_codec.dtypes import F32
 from tcnn_codec.errors import CodecError
-from tcnn_codec.fit import fit
-from tcnn_codec.quantise import dequantise, quantise
-from tcnn_codec.refine import SAMPLES, _coarse, balance_steps, round_gradually
-from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
-from tcnn_codec.training.batches import shuffle
+from tcnn_codec.families.siren.backends.cpu import CpuBackend
+from tcnn_codec.families.siren.backends.reference import ReferenceBackend
+from tcnn_codec.families.siren.fit import fit
+from tcnn_codec.families.siren.quantise import dequantise, quantise
+from tcnn_codec.families.siren.rounding import SAMPLES, _coarse, balance_steps, round_gradually
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.families.siren.start import initialise
+from tcnn_codec.grid import Grid
+from tcnn_codec.training.job import Job, Trainer
+from tcnn_codec.training.optimiser import OptimiserState
 
 BACKEND = CpuBackend()
 SPEC, GRID = SirenSpec(width=24), Grid(64, 48)
@@ -49,8 +52,8 @@ def test_balanced_steps_cost_less_at_the_same_rate(bits: int) -> None:
     before = quantise(SPEC, params, bits)
     after = balance_steps(BACKEND, SPEC, params, GRID, before)
     assert deviation(SPEC, params, after) < 0.8 * deviation(SPEC, params, before)
-    assert len(encode_tensors(SPEC, after)) == pytest.approx(
-        len(encode_tensors(SPEC, before)), rel=0.02
+    assert len(encode_tensors(SPEC.tensors, after)) == pytest.approx(
+        len(encode_tensors(SPEC.tensors, before)), rel=0.02
     )
 
 
@@ -98,7 +101,7 @@ def test_the_coarse_grid_is_small(grid: Grid) -> None:
 
 
 class Recorder:
-    """A backend that notes what each call of fit_steps starts from and ends with."""
+    """A backend that notes what every call of a trainer's steps starts from and ends with."""
 
     def __init__(self) -> None:
         self.params: list[F32] = []
@@ -108,58 +111,68 @@ class Recorder:
     def __getattr__(self, name: str) -> Any:
         return getattr(BACKEND, name)
 
-    def fit_steps(self, *arguments: Any) -> NDArray[np.float64]:
-        _, state, *_, scales = arguments
-        self.params.append(state.params.copy())
-        self.scales.append(scales.copy())
-        losses = BACKEND.fit_steps(*arguments)
-        self.after.append(state.params.copy())
+    def trainer(self, job: Job[SirenSpec], state: OptimiserState) -> Any:
+        return RecordedTrainer(self, BACKEND.trainer(job, state))
+
+
+class RecordedTrainer:
+    def __init__(self, notes: Recorder, trainer: Trainer) -> None:
+        self._notes, self._trainer = notes, trainer
+        self.load = trainer.load
+
+    def steps(self, *arguments: Any) -> NDArray[np.float64]:
+        before = self._trainer.state()
+        assert before.scales is not None
+        self._notes.params.append(before.params)
+        self._notes.scales.append(before.scales)
+        losses = self._trainer.steps(*arguments)
+        self._notes.after.append(self.state().params)
         return losses
+
+    def state(self) -> OptimiserState:
+        return self._trainer.state()
 
 
 SMALL, SMALL_GRID = SirenSpec(width=16, hidden_layers=1, frequencies=2), Grid(48, 32)
-ORDER = shuffle(SMALL_GRID.pixels, 0)
 
 
 @pytest.fixture(scope="module")
-def small_fit() -> tuple[F32, U8, tuple[QuantisedTensor, ...]]:
-    """Parameters of SMALL, their target, and both quantised to 5 bit."""
+def small_fit() -> tuple[F32, Job[SirenSpec], tuple[QuantisedTensor, ...]]:
+    """Parameters of SMALL, what they were to learn, and them quantised to 5 bit."""
     y, x = np.mgrid[0:32, 0:48]
-    target = np.stack([5 * x, 8 * y, 128 + 0 * x], axis=-1).astype(np.uint8).reshape(-1, 3)
-    params = fit(BACKEND, SMALL, SMALL_GRID, target, ORDER, steps=400, seed=0)
+    pixels = np.stack([5 * x, 8 * y, 128 + 0 * x], axis=-1).astype(np.uint8)
+    job = Job.of(SMALL, pixels[None], 0)
+    params = fit(BACKEND, job, initialise(SMALL, 0), 400)
     tensors = quantise(SMALL, params, 5)
-    return params, target, balance_steps(BACKEND, SMALL, params, SMALL_GRID, tensors)
+    return params, job, balance_steps(BACKEND, SMALL, params, SMALL_GRID, tensors)
 
 
 def test_rounding_gradually_wins_back_what_rounding_lost(
-    small_fit: tuple[F32, U8, tuple[QuantisedTensor, ...]],
+    small_fit: tuple[F32, Job[SirenSpec], tuple[QuantisedTensor, ...]],
 ) -> None:
-    params, target, tensors = small_fit
+    params, job, tensors = small_fit
 
     def loss(network: F32) -> float:
-        return BACKEND.loss_and_grad(SMALL, network, SMALL_GRID, target)[0]
+        return BACKEND.loss_and_grad(job, network)[0]
 
     seen: list[int] = []
-    arguments = BACKEND, SMALL, params, SMALL_GRID, target, ORDER, tensors
-    rounded = round_gradually(
-        *arguments, steps=150, seed=0, progress=lambda step, _: seen.append(step)
-    )
+    arguments = BACKEND, job, params, tensors, 150
+    rounded = round_gradually(*arguments, lambda step, _: seen.append(step))
     lost = loss(dequantise(SMALL, tensors)) - loss(params)
     assert loss(dequantise(SMALL, rounded)) - loss(params) < 0.5 * lost
     assert [t.step for t in rounded] == [t.step for t in tensors]
     assert seen == list(range(2, 151, 2))
-    again = round_gradually(*arguments, steps=150, seed=0)
+    again = round_gradually(*arguments)
     assert all(np.array_equal(a.values, b.values) for a, b in zip(rounded, again, strict=True))
 
 
 @pytest.mark.parametrize("steps", [1, 7, 150])
 def test_what_is_rounded_stays(
-    small_fit: tuple[F32, U8, tuple[QuantisedTensor, ...]], steps: int
+    small_fit: tuple[F32, Job[SirenSpec], tuple[QuantisedTensor, ...]], steps: int
 ) -> None:
-    params, target, tensors = small_fit
+    params, job, tensors = small_fit
     backend = Recorder()
-    arguments = backend, SMALL, params, SMALL_GRID, target, ORDER, tensors
-    final = dequantise(SMALL, round_gradually(*arguments, steps=steps, seed=0))
+    final = dequantise(SMALL, round_gradually(backend, job, params, tensors, steps))
     calls = len(backend.params)
     assert calls == min(steps, 75)
     before = np.zeros(params.size, bool)
@@ -172,28 +185,26 @@ def test_what_is_rounded_stays(
 
 
 def test_the_nearest_are_rounded_first(
-    small_fit: tuple[F32, U8, tuple[QuantisedTensor, ...]],
+    small_fit: tuple[F32, Job[SirenSpec], tuple[QuantisedTensor, ...]],
 ) -> None:
-    params, target, tensors = small_fit
+    params, job, tensors = small_fit
     backend = Recorder()
-    arguments = backend, SMALL, params, SMALL_GRID, target, ORDER, tensors
-    round_gradually(*arguments, steps=40, seed=0)
-    step = np.repeat([t.step for t in tensors], [t.values.size for t in tensors])
+    round_gradually(backend, job, params, tensors, 40)
+    spacing = np.repeat([t.step for t in tensors], [t.values.size for t in tensors])
     for before, scales, after in zip(
         backend.after, backend.scales, backend.scales[1:], strict=False
     ):
-        distance = np.abs(before / step - np.rint(before / step))
+        distance = np.abs(before / spacing - np.rint(before / spacing))
         rounded_now, still_free = (scales > 0) & (after == 0), after > 0
         assert distance[rounded_now].max() <= distance[still_free].min() + 1e-5
 
 
 def test_every_backend_can_round_gradually(
-    small_fit: tuple[F32, U8, tuple[QuantisedTensor, ...]],
+    small_fit: tuple[F32, Job[SirenSpec], tuple[QuantisedTensor, ...]],
 ) -> None:
-    params, target, tensors = small_fit
-    arguments = SMALL, params, SMALL_GRID, target, ORDER, tensors
+    params, job, tensors = small_fit
     cpu, torch = (
-        round_gradually(backend, *arguments, steps=10, seed=0)
+        round_gradually(backend, job, params, tensors, 10)
         for backend in (BACKEND, ReferenceBackend())
     )
     same = np.concatenate([a.values == b.values for a, b in zip(cpu, torch, strict=True)])
@@ -202,29 +213,30 @@ def test_every_backend_can_round_gradually(
 
 
 def test_a_parameter_that_is_not_finite_is_told(
-    small_fit: tuple[F32, U8, tuple[QuantisedTensor, ...]],
+    small_fit: tuple[F32, Job[SirenSpec], tuple[QuantisedTensor, ...]],
 ) -> None:
-    params, target, tensors = small_fit
+    params, job, tensors = small_fit
+
+    class BrokenTrainer(RecordedTrainer):
+        def state(self) -> OptimiserState:
+            found = super().state()
+            if found.steps_done:
+                found.params[3] = np.nan
+            return found
 
     class Broken(Recorder):
-        def fit_steps(self, *arguments: Any) -> NDArray[np.float64]:
-            losses = super().fit_steps(*arguments)
-            arguments[1].params[3] = np.nan
-            return losses
+        def trainer(self, job: Job[SirenSpec], state: OptimiserState) -> Any:
+            return BrokenTrainer(self, BACKEND.trainer(job, state))
 
     with pytest.raises(CodecError, match="fitting diverged at step 1: a parameter is not finite"):
-        round_gradually(
-            Broken(), SMALL, params, SMALL_GRID, target, ORDER, tensors, steps=1, seed=0
-        )
+        round_gradually(Broken(), job, params, tensors, 1)
 
 
 def test_a_parameter_out_of_range_is_rounded_to_the_largest_level() -> None:
     params = initialise(SMALL, 0)
-    target = np.zeros((SMALL_GRID.pixels, 3), np.uint8)
+    job = Job.of(SMALL, np.zeros((1, 32, 48, 3), np.uint8), 0)
     tensors = tuple(replace(tensor, step=2.0**-24) for tensor in quantise(SMALL, params, 5))
-    rounded = round_gradually(
-        BACKEND, SMALL, params, SMALL_GRID, target, ORDER, tensors, steps=3, seed=0
-    )
+    rounded = round_gradually(BACKEND, job, params, tensors, 3)
     values = np.concatenate([tensor.values for tensor in rounded])
     far = np.abs(params) > 2 * MAX_LEVEL * 2.0**-24
     assert far.any()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,18 +15,21 @@ import numpy as np
 import pytest
 
 import tcnn_codec
-from tcnn_codec import coding, refine
-from tcnn_codec.backends.base import U8
-from tcnn_codec.backends.cpu import CpuBackend
-from tcnn_codec.chunks import Chunk
-from tcnn_codec.coders.payload import encode_tensors
+from tcnn_codec.coders.payload import decode_tensors, encode_tensors
 from tcnn_codec.coders.quantised import QuantisedTensor
-from tcnn_codec.coding import ChunkCoder, Item, Tensors
-from tcnn_codec.config import EncodeConfig
-from tcnn_codec.quantise import canonical, constant, dequantise, quantise
-from tcnn_codec.refine import NOISE, balance_steps, deviation_from
-from tcnn_codec.siren import F32, SirenSpec, initialise
-from tcnn_codec.training.batches import shuffle
+from tcnn_codec.config import make_config
+from tcnn_codec.dtypes import F32, U8
+from tcnn_codec.encoding.chunks import Chunk
+from tcnn_codec.encoding.jobs import ChunkJob, ChunkResult, Tools, best_colour, do
+from tcnn_codec.families.contract import Rounding, Tensors
+from tcnn_codec.families.siren import fitter, rounding
+from tcnn_codec.families.siren.backends.cpu import CpuBackend
+from tcnn_codec.families.siren.family import SirenRenderer
+from tcnn_codec.families.siren.fitter import SirenFitter
+from tcnn_codec.families.siren.quantise import canonical, constant, dequantise, quantise
+from tcnn_codec.families.siren.rounding import NOISE, balance_steps, deviation_from
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.families.siren.start import initialise
 
 BACKEND = CpuBackend(1)
 STEPS = 240
@@ -48,24 +52,55 @@ def synthetic() -> Iterator[Any]:
         yield importlib.import_module("synthetic")
 
 
-def item_of(pixels: U8, seed: int = 0) -> Item:
+FITTER = SirenFitter(threads=1)
+TOOLS = Tools(FITTER, SirenRenderer(1))
+
+
+def chunk_of(pixels: U8) -> Chunk:
     """One chunk of pixels [height, width, channels] or [frames, height, width, channels]."""
-    chunk = Chunk(pixels if pixels.ndim == 4 else pixels[None])
-    target = chunk.pixels.reshape(-1, pixels.shape[-1])
-    return Item(0, chunk, target, shuffle(len(target), seed), tuple(range(len(chunk.pixels))))
+    frames = pixels if pixels.ndim == 4 else pixels[None]
+    return Chunk(0, frames, tuple(range(len(frames))))
 
 
-def coder_of(item: Item, decoder: Any = BACKEND, **options: Any) -> ChunkCoder:
-    config = EncodeConfig(**{"steps": STEPS, "threads": 1, **options})
-    channels = item.target.shape[1]
-    spec = SirenSpec(width=config.width or 8, frequencies=6, out_channels=channels)
-    return ChunkCoder(BACKEND, decoder, config, spec)
+def spec_of(chunk: Chunk) -> SirenSpec:
+    return SirenSpec(width=8, frequencies=6, out_channels=chunk.pixels.shape[-1])
 
 
-def error_of(coder: ChunkCoder, item: Item, tensors: Tensors) -> float:
+def fitted(chunk: Chunk) -> F32:
+    return work(chunk, None, None).params
+
+
+def work(
+    chunk: Chunk,
+    params: F32 | None,
+    bits: float | None,
+    *,
+    steps: int = STEPS,
+    lambda_: float | None = None,
+    sized: bool = False,
+    tools: Tools = TOOLS,
+) -> ChunkResult:
+    """A chunk fitted, or coded where there are bits."""
+    job = ChunkJob(
+        chunk=chunk,
+        spec=spec_of(chunk),
+        seed=0,
+        fit_steps=STEPS - STEPS // 8,
+        params=params,
+        rounding=None if bits is None else Rounding(bits, lambda_, steps // 8),
+        one_colour=not sized,
+    )
+    return do(job, tools, lambda *_: None)
+
+
+def error_of(chunk: Chunk, tensors: Tensors) -> float:
     """Mean squared, of the 8-bit samples that a decoder puts out."""
-    decoded = BACKEND.render(coder.spec, dequantise(coder.spec, tensors), item.chunk.grid)
-    return float(np.mean(np.square(decoded.astype(int) - item.chunk.pixels)))
+    decoded = TOOLS.renderer.render(spec_of(chunk), tensors, chunk.grid)
+    return float(np.mean(np.square(decoded.astype(int) - chunk.pixels)))
+
+
+def tensors_of(chunk: Chunk, result: ChunkResult) -> Tensors:
+    return decode_tensors(spec_of(chunk).tensors, result.payload)
 
 
 def checkers(side: int = 32) -> U8:
@@ -94,7 +129,7 @@ def test_there_are_forty_pictures_of_every_kind_and_size(synthetic: Any) -> None
 @pytest.mark.parametrize("width", [4, 16])
 @pytest.mark.parametrize(("kind", "name"), SMALL)
 def test_nothing_simpler_decodes_better(synthetic: Any, kind: str, name: str, width: int) -> None:
-    config = EncodeConfig(width=width, steps=STEPS, threads=1)
+    config = make_config(width=width, steps=STEPS, threads=1)
     found = synthetic.measure(synthetic.pictures()[kind][name], config)
     assert not found.violated, found
 
@@ -117,25 +152,38 @@ def test_the_benchmark_has_a_row_for_every_network(tmp_path: Path) -> None:
 @pytest.mark.parametrize("steps", [5, STEPS])
 def test_rounding_is_never_worse_than_equal_bits_at_once(bits: int, steps: int) -> None:
     for pixels in (checkers(), hot_pixel()):
-        item = item_of(pixels)
-        coder = coder_of(item, steps=steps)
-        params = coder.fit(item, STEPS, None)
-        rounded = coder.round(item, params, bits, None)
-        plain = canonical(coder.spec, quantise(coder.spec, params, bits))
-        assert rounded.error <= error_of(coder, item, plain)
-        assert rounded.error == pytest.approx(error_of(coder, item, rounded.tensors), rel=1e-12)
+        chunk = chunk_of(pixels)
+        params = fitted(chunk)
+        rounded = work(chunk, params, bits, steps=steps)
+        plain = canonical(spec_of(chunk), quantise(spec_of(chunk), params, bits))
+        error = error_of(chunk, tensors_of(chunk, rounded))
+        assert error <= error_of(chunk, plain)
+        assert np.mean(rounded.qualities) == pytest.approx(10 * np.log10(255**2 / error))
+
+
+def test_a_job_and_its_result_can_be_sent_anywhere() -> None:
+    """A job that went through pickle gives the same bytes as one that did not."""
+    chunk = chunk_of(checkers())
+    for params in (None, fitted(chunk)):
+        job = ChunkJob(chunk, spec_of(chunk), 3, 40, params, Rounding(6, None, 5))
+        sent = pickle.loads(pickle.dumps(job))
+        here, there = (do(each, TOOLS, lambda *_: None) for each in (job, sent))
+        back = pickle.loads(pickle.dumps(there))
+        assert back.payload == here.payload
+        assert back.qualities == here.qualities
+        assert np.array_equal(back.params, here.params)
 
 
 def whole_changes(monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> Tensors:
     with monkeypatch.context() as patch:
-        patch.setattr(refine, "SHARES", (1.0,))
+        patch.setattr(rounding, "SHARES", (1.0,))
         return balance_steps(*arguments)
 
 
 def test_changes_that_do_harm_are_scaled_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a matrix that is on its grid but for a hair: rounding it costs nothing as it is, and by
     the square law next to nothing with a step of 64 times, which leaves it no more than signs."""
-    spec, grid = SirenSpec(width=16, hidden_layers=1), item_of(checkers()).chunk.grid
+    spec, grid = SirenSpec(width=16, hidden_layers=1), chunk_of(checkers()).grid
     params = initialise(spec, 0)
     place = spec.tensors[2].place
     tensor = quantise(spec, params, 6)[2]
@@ -154,7 +202,7 @@ def test_changes_that_do_harm_are_scaled_back(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_changes_that_do_good_are_made_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec, grid = SirenSpec(width=24), item_of(checkers()).chunk.grid
+    spec, grid = SirenSpec(width=24), chunk_of(checkers()).grid
     params = initialise(spec, 0)
     arguments = BACKEND, spec, params, grid, quantise(spec, params, 7)
     for a, b in zip(whole_changes(monkeypatch, *arguments), balance_steps(*arguments), strict=True):
@@ -163,7 +211,7 @@ def test_changes_that_do_good_are_made_whole(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_price_decides_between_the_shares() -> None:
-    spec, grid = SirenSpec(width=24), item_of(checkers()).chunk.grid
+    spec, grid = SirenSpec(width=24), chunk_of(checkers()).grid
     params = initialise(spec, 0)
     before = quantise(spec, params, 7)
 
@@ -179,22 +227,22 @@ def test_a_constant_network_is_exactly_its_colour(channels: int) -> None:
     for level in range(256):
         colour = np.array([level, 255 - level, 0, 128][:channels], np.uint8)
         tensors = constant(spec, colour)
-        decoded = BACKEND.render(spec, dequantise(spec, tensors), item_of(checkers(2)).chunk.grid)
+        decoded = BACKEND.render(spec, dequantise(spec, tensors), chunk_of(checkers(2)).grid)
         assert (decoded == colour).all()
-    assert len(encode_tensors(spec, tensors)) < 60
+    assert len(encode_tensors(spec.tensors, tensors)) < 60
 
 
 def test_a_network_poorer_than_one_colour_becomes_that_colour() -> None:
-    item = item_of(hot_pixel())
-    coder = coder_of(item)
-    noise = np.random.default_rng(0).normal(0, 1, coder.spec.parameter_count).astype(np.float32)
-    rounded = coder.round(item, noise, 6, None)
-    mean = np.rint(item.target.mean(axis=0))
-    assert rounded.error == np.mean(np.square(item.target - mean))
-    assert len(encode_tensors(coder.spec, rounded.tensors)) < 60
+    chunk = chunk_of(hot_pixel())
+    count = spec_of(chunk).parameter_count
+    noise = np.random.default_rng(0).normal(0, 1, count).astype(np.float32)
+    rounded = work(chunk, noise, 6)
+    mean = np.rint(chunk.pixels.reshape(-1, 3).mean(axis=0))
+    error = np.mean(np.square(chunk.pixels - mean))
+    assert error_of(chunk, tensors_of(chunk, rounded)) == error
+    assert len(rounded.payload) < 60
     # A size asked for is one to be kept.
-    sized = coder_of(item, bytes=500)
-    assert len(encode_tensors(sized.spec, sized.round(item, noise, 6, None).tensors)) > 60
+    assert len(work(chunk, noise, 6, sized=True).payload) > 60
 
 
 @pytest.mark.parametrize("colour", [[0], [255], [200, 30, 99], [12, 34, 56, 0]])
@@ -202,7 +250,7 @@ def test_a_network_poorer_than_one_colour_becomes_that_colour() -> None:
 def test_one_colour_is_exact_and_takes_no_fit(
     monkeypatch: pytest.MonkeyPatch, colour: list[int], options: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(coding, "fit", None)
+    monkeypatch.setattr(fitter, "fit", None)
     for height, width in ((1, 1), (30, 20)):
         pixels = np.broadcast_to(np.uint8(colour), (height, width, len(colour)))
         stream = tcnn_codec.encode(pixels, **options)
@@ -222,20 +270,18 @@ def test_a_black_chunk_of_a_video_is_exact() -> None:
 @pytest.mark.parametrize("value", [1e-3, 1.0, 100.0, 1e5])
 def test_lambda_weighs_what_it_says(value: float) -> None:
     for pixels in (checkers(), hot_pixel()):
-        item = item_of(pixels)
-        coder = coder_of(item, lambda_=value)
-        params = coder.fit(item, STEPS, None)
+        chunk = chunk_of(pixels)
+        params, spec = fitted(chunk), spec_of(chunk)
 
-        def cost(error: float, tensors: Tensors, coder: ChunkCoder = coder) -> float:
-            size = len(encode_tensors(coder.spec, tensors))
-            return error + value * 8 * size / item.chunk.grid.pixels  # noqa: B023
+        def cost(tensors: Tensors, chunk: Chunk = chunk, spec: SirenSpec = spec) -> float:
+            size = len(encode_tensors(spec.tensors, tensors))
+            return error_of(chunk, tensors) + value * 8 * size / chunk.grid.pixels
 
-        rounded = coder.round(item, params, 6, None)
-        plain = canonical(coder.spec, quantise(coder.spec, params, 6))
-        colour = np.rint(item.target.mean(axis=0)).astype(np.uint8)
-        for other in (plain, constant(coder.spec, colour)):
-            least = cost(error_of(coder, item, other), other)
-            assert cost(rounded.error, rounded.tensors) <= least * (1 + 1e-12)
+        rounded = work(chunk, params, 6, lambda_=value)
+        plain = canonical(spec, quantise(spec, params, 6))
+        colour = np.rint(chunk.pixels.reshape(-1, pixels.shape[-1]).mean(axis=0)).astype(np.uint8)
+        for other in (plain, constant(spec, colour)):
+            assert cost(tensors_of(chunk, rounded)) <= cost(other) * (1 + 1e-12)
 
 
 class Renders:
@@ -244,9 +290,9 @@ class Renders:
     def __init__(self) -> None:
         self.count = 0
 
-    def render(self, spec: SirenSpec, params: F32, grid: Any) -> U8:
+    def render(self, *arguments: Any) -> U8:
         self.count += 1
-        return BACKEND.render(spec, params, grid)
+        return TOOLS.renderer.render(*arguments)
 
 
 @pytest.mark.parametrize(("deviations", "renders"), [((1, 2, 3), 1), ((2, 1, 3), 2)])
@@ -255,9 +301,9 @@ def test_of_a_long_chunk_only_what_may_be_better_is_rendered(
 ) -> None:
     """Where a picture has more pixels than the steps of rounding saw."""
     scripted = iter(deviations)
-    monkeypatch.setattr(coding, "deviation_from", lambda *_: lambda _: next(scripted))
-    item, decoder = item_of(checkers(128)), Renders()
-    coder = coder_of(item, decoder, steps=8)
-    params = initialise(coder.spec, 0)
-    spent = coder.round(item, params, 6, None)
-    assert decoder.count == renders + (spent.error == item.constant[1])
+    monkeypatch.setattr(fitter, "deviation_from", lambda *_: lambda _: next(scripted))
+    chunk, renderer = chunk_of(checkers(128)), Renders()
+    params = initialise(spec_of(chunk), 0)
+    spent = work(chunk, params, 6, steps=8, tools=Tools(FITTER, renderer))
+    is_one_colour = error_of(chunk, tensors_of(chunk, spent)) == best_colour(chunk.pixels)[1]
+    assert renderer.count == renders + is_one_colour

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from tcnn_codec.errors import CodecError
-from tcnn_codec.siren import Grid, SirenSpec, axis_coordinates, encode_axis, initialise
+from tcnn_codec.families.siren.spec import SirenSpec, encode_axis
+from tcnn_codec.families.siren.start import initialise
+from tcnn_codec.grid import Grid, axis_coordinates
 
 
 @pytest.mark.parametrize(

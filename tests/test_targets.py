@@ -10,7 +10,7 @@ from cli_calls import call, report, save
 from io_samples import Pixels, picture
 
 import tcnn_codec
-from tcnn_codec import CodecError
+from tcnn_codec.errors import CodecError
 
 STEPS = 240
 
@@ -91,17 +91,17 @@ def test_what_cannot_be_reached_exits_2_with_the_nearest(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"bytes": 900, "bpp": 1.0}, "--bytes and --bpp exclude each other"),
-        ({"psnr": 20, "width": 32}, "--psnr and --width exclude each other"),
-        ({"bpp": 1, "bits": 6}, "--bpp and --bits exclude each other"),
-        ({"bits": 6, "lambda_": 10.0}, "--bits and --lambda exclude each other"),
-        ({"bytes": 0}, "--bytes is 0; allowed are 1 to "),
-        ({"bytes": 1.5}, "--bytes is 1.5; allowed are 1 to "),
-        ({"bpp": -1}, "--bpp is -1; allowed are "),
-        ({"bpp": float("nan")}, "--bpp is nan; allowed are "),
-        ({"psnr": "30"}, "--psnr is 30; allowed are 1 to 100"),
-        ({"psnr": True}, "--psnr is True; allowed are 1 to 100"),
-        ({"lambda_": 0.0}, "--lambda is 0.0; allowed are "),
+        ({"bytes": 900, "bpp": 1.0}, "`bytes` and `bpp` exclude each other"),
+        ({"psnr": 20, "width": 32}, "`psnr` and `width` exclude each other"),
+        ({"bpp": 1, "bits": 6}, "`bpp` and `bits` exclude each other"),
+        ({"bits": 6, "lambda_": 10.0}, "`bits` and `lambda_` exclude each other"),
+        ({"bytes": 0}, "`bytes` is 0; allowed are 1 to "),
+        ({"bytes": 1.5}, "`bytes` is 1.5; allowed are 1 to "),
+        ({"bpp": -1}, "`bpp` is -1; allowed are "),
+        ({"bpp": float("nan")}, "`bpp` is nan; allowed are "),
+        ({"psnr": "30"}, "`psnr` is 30; allowed are 1 to 100"),
+        ({"psnr": True}, "`psnr` is True; allowed are 1 to 100"),
+        ({"lambda_": 0.0}, "`lambda_` is 0.0; allowed are "),
     ],
 )
 def test_options_that_are_refused(options: dict[str, object], words: str) -> None:

@@ -14,21 +14,35 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cases import CASES, Case, case_of, check_float_targets, check_render, relative
+from cases import (
+    CASES,
+    Case,
+    case_of,
+    check_float_targets,
+    check_render,
+    check_vjp,
+    fit_steps,
+    loss_and_grad,
+    relative,
+)
 from fake_tinycudann import fake
 from PIL import Image
 
 import tcnn_codec
-from tcnn_codec import backends, doctor
-from tcnn_codec.backends import tinycudann
-from tcnn_codec.backends.reference import ReferenceBackend
-from tcnn_codec.backends.tinycudann import Layout, TinycudannBackend
-from tcnn_codec.config import EncodeConfig
-from tcnn_codec.encoder import encode_file
+from tcnn_codec import doctor
+from tcnn_codec.config import make_config
+from tcnn_codec.encoding.encoder import encode_file
 from tcnn_codec.errors import BackendUnavailable, CodecError
+from tcnn_codec.families.siren import backends
+from tcnn_codec.families.siren.backends import tinycudann
+from tcnn_codec.families.siren.backends.reference import ReferenceBackend
+from tcnn_codec.families.siren.backends.tinycudann import Layout, TinycudannBackend
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.families.siren.start import initialise
+from tcnn_codec.grid import Grid
 from tcnn_codec.metrics import psnr
-from tcnn_codec.siren import Grid, SirenSpec, initialise
 from tcnn_codec.training.batches import Batches
+from tcnn_codec.training.job import Job
 from tcnn_codec.training.optimiser import OptimiserState
 
 EXACT, REFERENCE = ReferenceBackend(torch.float64), ReferenceBackend()
@@ -47,9 +61,9 @@ def test_layout_is_the_same_network(case: Case) -> None:
     expected = relative(REFERENCE.evaluate(case.spec, params, case.grid), exact)
     assert relative(backend.evaluate(case.spec, params, case.grid), exact) <= 3 * expected
     call = case.spec, params, case.grid, target, case.indices(0)
-    exact_loss, exact_gradient = EXACT.loss_and_grad(*call)
-    expected = relative(REFERENCE.loss_and_grad(*call)[1], exact_gradient)
-    loss, gradient = backend.loss_and_grad(*call)
+    exact_loss, exact_gradient = loss_and_grad(EXACT, *call)
+    expected = relative(loss_and_grad(REFERENCE, *call)[1], exact_gradient)
+    loss, gradient = loss_and_grad(backend, *call)
     assert loss == pytest.approx(exact_loss, rel=1e-5)
     assert relative(gradient, exact_gradient) <= 3 * expected
 
@@ -91,8 +105,8 @@ def test_float16_errs_as_estimated(case: Case) -> None:
     call = case.spec, case.params(0), case.grid, case.target(0), indices
     exact, (noisy, noisy_gradient) = EXACT.evaluate(*call[:3])[batch], estimate(case)
     assert relative(backend.evaluate(*call[:3])[batch], exact) <= 1.5 * relative(noisy, exact)
-    exact = EXACT.loss_and_grad(*call)[1]
-    found = backend.loss_and_grad(*call)[1]
+    exact = loss_and_grad(EXACT, *call)[1]
+    found = loss_and_grad(backend, *call)[1]
     assert relative(found, exact) <= 1.5 * relative(noisy_gradient, exact)
 
 
@@ -105,7 +119,7 @@ def test_small_errors_do_not_underflow() -> None:
     for level in (1, 100):
         off = level * 2 / 255 * noise
         found, exact = (
-            each.loss_and_grad(spec, params, grid, each.evaluate(spec, params, grid) + off)[1]
+            loss_and_grad(each, spec, params, grid, each.evaluate(spec, params, grid) + off)[1]
             for each in (backend, EXACT)
         )
         errors.append(relative(found, exact))
@@ -117,7 +131,7 @@ def test_another_target_or_grid_is_noticed() -> None:
     backend, params, targets = create(), case.params(0), [case.target(seed) for seed in (0, 1)]
     for grid, seed in ((case.grid, 0), (case.grid, 1), (Grid(29, 37), 1), (case.grid, 0)):
         call = case.spec, params, grid, targets[seed]
-        assert backend.loss_and_grad(*call)[0] == create().loss_and_grad(*call)[0]
+        assert loss_and_grad(backend, *call)[0] == loss_and_grad(create(), *call)[0]
 
 
 @by_name
@@ -147,10 +161,10 @@ def test_pieces_change_roundings_only(monkeypatch: pytest.MonkeyPatch) -> None:
     case = case_of("paper-64-batch")
     call = case.spec, case.params(0), case.grid, case.target(0), case.indices(0)
     output = create().evaluate(*call[:3])
-    loss, gradient = create().loss_and_grad(*call)
+    loss, gradient = loss_and_grad(create(), *call)
     monkeypatch.setattr(tinycudann, "PIECE", 300)
     assert create().evaluate(*call[:3]) == pytest.approx(output, abs=1e-5)
-    other, other_gradient = create().loss_and_grad(*call)
+    other, other_gradient = loss_and_grad(create(), *call)
     assert other == pytest.approx(loss, rel=1e-5)
     assert relative(other_gradient, gradient) < 1e-5
 
@@ -158,12 +172,12 @@ def test_pieces_change_roundings_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def fit(
     backend: TinycudannBackend | ReferenceBackend, case: Case, scales: np.ndarray | None = None
 ) -> tuple[np.ndarray, OptimiserState]:
-    state = OptimiserState.start(case.params(0), 0.03)
+    state = OptimiserState.start(case.params(0), 0.03, scales)
     order = np.random.default_rng(0).permutation(np.arange(case.grid.pixels, dtype=np.uint32))
-    batches = Batches(order, tuple((7 * step, 1) for step in range(30)), 400)
+    batches = Batches(tuple((7 * step, 1) for step in range(30)), 400)
     rates = np.full(30, 2e-3 if scales is None else 0.05, np.float32)
-    losses = backend.fit_steps(case.spec, state, case.grid, case.target(0), batches, rates, scales)
-    return losses, state
+    job = Job(case.spec, case.grid, case.target(0), order)
+    return fit_steps(backend, job, state, batches, rates)
 
 
 @pytest.mark.parametrize("name", ["paper-32", "video", "coin-5x30", "thin-3"])
@@ -195,15 +209,25 @@ def test_float_targets_are_taken_as_they_are() -> None:
     check_float_targets(create(), 1e-5)
 
 
+@by_name
+def test_vjp_is_as_accurate_as_the_gradient(case: Case) -> None:
+    call = case.spec, case.params(4), case.grid, case.target(4)
+    exact = loss_and_grad(EXACT, *call)[1]
+    error = relative(loss_and_grad(REFERENCE, *call)[1], exact)
+    check_vjp(create(), EXACT, case, 4 * error)
+    error = relative(loss_and_grad(create(half=True), *call)[1], exact)
+    check_vjp(create(half=True), EXACT, case, 2 * error)
+
+
 def test_float16_passes_the_check_of_its_gradient() -> None:
     """With room on both sides: float16 errs by less than a tenth of what is allowed, the fault by
     more than ten times."""
-    call = tinycudann.small_case()
-    exact = EXACT.loss_and_grad(*call)[1]
-    errors = [
-        relative(create(half=True, always_jit=jit)._loss_and_grad(*call)[1], exact)
-        for jit in (False, True)
-    ]
+    job, params = tinycudann.small_case()
+    exact, errors = EXACT.loss_and_grad(job, params)[1], []
+    for jit in (False, True):
+        backend = create(half=True, always_jit=jit)
+        found = backend._loss_and_grad(job, backend._send(job), params, None)[1]
+        errors.append(relative(found, exact))
     assert errors[0] < tinycudann.GRADIENT_TOLERANCE / 10
     assert errors[1] > tinycudann.GRADIENT_TOLERANCE * 10
 
@@ -212,7 +236,7 @@ def test_the_fault_of_jit_fusion_is_refused_by_name() -> None:
     case = CASES[0]
     backend = create(half=True, always_jit=True)
     with pytest.raises(BackendUnavailable, match="its JIT fusion differentiates sine at the sine"):
-        backend.loss_and_grad(case.spec, case.params(0), case.grid, case.target(0))
+        loss_and_grad(backend, case.spec, case.params(0), case.grid, case.target(0))
 
 
 def test_the_gradient_is_checked_once() -> None:
@@ -225,7 +249,7 @@ def test_the_gradient_is_checked_once() -> None:
     backend = TinycudannBackend(SimpleNamespace(Network=note), "cpu")
     case = CASES[0]
     for _ in range(2):
-        backend.loss_and_grad(case.spec, case.params(0), case.grid, case.target(0))
+        loss_and_grad(backend, case.spec, case.params(0), case.grid, case.target(0))
     assert made == [16, 48]
 
 
@@ -239,7 +263,7 @@ def test_jit_fusion_is_turned_off() -> None:
 
     backend = TinycudannBackend(SimpleNamespace(Network=Eager), "cpu")
     case = CASES[0]
-    loss, _ = backend.loss_and_grad(case.spec, case.params(0), case.grid, case.target(0))
+    loss, _ = loss_and_grad(backend, case.spec, case.params(0), case.grid, case.target(0))
     assert np.isfinite(loss)
     assert backend._network is not None
     assert not backend._network.module.jit_fusion
@@ -271,7 +295,7 @@ def test_an_overflow_is_an_error() -> None:
     case = CASES[0]
     huge = np.full(case.grid.pixels * 3, 1e6, np.float32).reshape(-1, 3)
     with pytest.raises(CodecError, match="a gradient of tinycudann is not finite"):
-        create(half=True).loss_and_grad(case.spec, case.params(0), case.grid, huge)
+        loss_and_grad(create(half=True), case.spec, case.params(0), case.grid, huge)
 
 
 def test_without_tinycudann_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,7 +331,7 @@ def test_doctor_lists_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_another_precision_is_refused() -> None:
-    with pytest.raises(BackendUnavailable, match="backend 'tinycudann' has no float32"):
+    with pytest.raises(BackendUnavailable, match="`backend` 'tinycudann' has no float32"):
         backends.create("tinycudann")
 
 
@@ -316,7 +340,7 @@ def test_encode_reports_what_decode_gives(monkeypatch: pytest.MonkeyPatch, tmp_p
     x, y = np.meshgrid(np.arange(40), np.arange(30))
     picture = np.stack([4 * x, 5 * y, 2 * x + 2 * y], axis=-1).astype(np.uint8)
     Image.fromarray(picture).save(tmp_path / "picture.png")
-    config = EncodeConfig(backend="tinycudann", width=12, steps=200)
+    config = make_config(backend="tinycudann", width=12, steps=200)
     encoded = encode_file(tmp_path / "picture.png", tmp_path / "picture.tcnn", config)
     decoded = tcnn_codec.decode((tmp_path / "picture.tcnn").read_bytes())
     assert (encoded.backend, encoded.precision) == ("tinycudann", "float16")

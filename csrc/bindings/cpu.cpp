@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "bindings/siren_shape.h"
+#include "bindings/siren_types.h"
 #include "simd/peak.h"
 
 namespace py = pybind11;
@@ -47,23 +47,7 @@ struct Order {
     values = checked<uint32_t>(*order, "order", -1, false);
     size = length(*order);
     check_range("length of order", size, 1, (int64_t(1) << 32) - 1);
-  }
-  // Every entry that the batches read, or all where those are fewer.
-  void check(const std::vector<Batch>& batches) const {
-    if (!values) return;
-    int64_t reads = 0;
-    for (const Batch& batch : batches) reads += batch.count;
-    uint32_t largest = 0;
-    if (reads >= size)
-      for (int64_t i = 0; i < size; ++i) largest = std::max(largest, values[i]);
-    else
-      for (const Batch& batch : batches)
-        for (int64_t i = 0, at = batch.start; i < batch.count; ++i) {
-          largest = std::max(largest, values[at]);
-          at += batch.stride;
-          if (at >= size) at -= size;
-        }
-    check_range("largest pixel index", largest, 0, pixels - 1);
+    check_range("largest pixel index", *std::max_element(values, values + size), 0, pixels - 1);
   }
   Batch batch(int64_t start, int64_t stride, int64_t count) const {
     check_range("start", start, 0, size - 1);
@@ -97,45 +81,72 @@ double loss_and_grad(Siren& siren, const SirenShape& shape, const py::buffer& pa
   const Target wanted = make_target(shape, grid, target);
   const Order order(grid, indices);
   const Batch batch = order.batch(0, 1, order.size);
-  order.check({batch});
   float* g = checked<float>(gradient, "gradient", shape.parameter_count(), true);
   const py::gil_scoped_release release;
   return siren.loss_and_grad(shape, p, grid, wanted, batch, g);
 }
 
-void fit_steps(Siren& siren, const SirenShape& shape, const py::buffer& params,
-               const py::buffer& mean, const py::buffer& variance, int64_t step, float beta1,
-               float beta2, float epsilon, float momentum, float rate_weight, float rate_floor,
-               const std::vector<py::buffer>& encodings, const py::buffer& target,
-               const std::optional<py::buffer>& pixel_order,
-               const std::vector<std::pair<int64_t, int64_t>>& starts_and_strides, int64_t count,
-               const py::buffer& learning_rates, const std::optional<py::buffer>& scales,
-               const py::buffer& losses) {
+void vjp(Siren& siren, const SirenShape& shape, const py::buffer& params,
+         const std::vector<py::buffer>& encodings, const py::buffer& output_gradient,
+         const py::buffer& gradient) {
   const EncodedGrid grid = make_grid(shape, encodings);
-  const int64_t parameters = shape.parameter_count();
-  Optimiser state{checked<float>(params, "params", parameters, true),
-                  checked<float>(mean, "mean", parameters, true),
-                  checked<float>(variance, "variance", parameters, true),
-                  step,
-                  beta1,
-                  beta2,
-                  epsilon,
-                  momentum,
-                  rate_weight,
-                  rate_floor};
-  const Target wanted = make_target(shape, grid, target);
-  const Order order(grid, pixel_order);
-  std::vector<Batch> batches;
-  for (const auto& [start, stride] : starts_and_strides)
-    batches.push_back(order.batch(start, stride, count));
-  order.check(batches);
-  const auto steps = int64_t(batches.size());
-  const float* rates = checked<float>(learning_rates, "learning_rates", steps, false);
-  const float* scale = scales ? checked<float>(*scales, "scales", parameters, false) : nullptr;
-  double* found = checked<double>(losses, "losses", steps, true);
+  const float* p = checked<float>(params, "params", shape.parameter_count(), false);
+  Target given;
+  given.output_gradient =
+      checked<float>(output_gradient, "output_gradient", grid.pixels() * shape.out_channels, false);
+  const Batch batch = Order(grid, std::nullopt).batch(0, 1, grid.pixels());
+  float* g = checked<float>(gradient, "gradient", shape.parameter_count(), true);
   const py::gil_scoped_release release;
-  siren.fit_steps(shape, state, grid, wanted, batches, rates, scale, found);
+  siren.loss_and_grad(shape, p, grid, given, batch, g);
 }
+
+// A network being fitted: its arrays are checked once and held, and steps change them in place.
+class Trainer {
+ public:
+  Trainer(py::object siren, const SirenShape& shape, std::vector<py::buffer> encodings,
+          py::buffer target, const std::optional<py::buffer>& order, py::buffer params,
+          py::buffer mean, py::buffer variance, const std::optional<py::buffer>& scales,
+          int64_t steps_done, const OptimiserConstants& constants)
+      : siren_(siren.cast<Siren&>()),
+        shape_(shape),
+        grid_(make_grid(shape, encodings)),
+        target_(make_target(shape, grid_, target)),
+        order_(grid_, order) {
+    const int64_t count = shape.parameter_count();
+    static_cast<OptimiserConstants&>(state_) = constants;
+    state_.params = checked<float>(params, "params", count, true);
+    state_.mean = checked<float>(mean, "mean", count, true);
+    state_.variance = checked<float>(variance, "variance", count, true);
+    state_.scales = scales ? checked<float>(*scales, "scales", count, false) : nullptr;
+    state_.steps_done = steps_done;
+    held_ = {std::move(siren), std::move(target), std::move(params), std::move(mean),
+             std::move(variance)};
+    held_.insert(held_.end(), encodings.begin(), encodings.end());
+    if (order) held_.push_back(*order);
+    if (scales) held_.push_back(*scales);
+  }
+
+  void steps(const std::vector<std::pair<int64_t, int64_t>>& starts_and_strides, int64_t count,
+             const py::buffer& learning_rates, const py::buffer& losses) {
+    std::vector<Batch> batches;
+    for (const auto& [start, stride] : starts_and_strides)
+      batches.push_back(order_.batch(start, stride, count));
+    const auto steps = int64_t(batches.size());
+    const float* rates = checked<float>(learning_rates, "learning_rates", steps, false);
+    double* found = checked<double>(losses, "losses", steps, true);
+    const py::gil_scoped_release release;
+    siren_.fit_steps(shape_, state_, grid_, target_, batches, rates, found);
+  }
+
+ private:
+  Siren& siren_;
+  SirenShape shape_;
+  EncodedGrid grid_;
+  Target target_;
+  Order order_;
+  Optimiser state_{};
+  std::vector<py::object> held_;
+};
 
 }  // namespace
 
@@ -153,7 +164,7 @@ PYBIND11_MODULE(_cpu, module) {
   module.attr("newton_schulz") =
       py::make_tuple(kNewtonSchulz[0], kNewtonSchulz[1], kNewtonSchulz[2], kNewtonSchulzSteps);
 
-  bind_shape(module);
+  bind_types(module);
 
   py::class_<Siren>(module, "Siren")
       .def(py::init([](const std::string& isa, int threads, bool bfloat16) {
@@ -169,15 +180,21 @@ PYBIND11_MODULE(_cpu, module) {
       .def("loss_and_grad", &loss_and_grad, py::arg("shape"), py::arg("params"),
            py::arg("encodings"), py::arg("target"), py::arg("indices"), py::arg("gradient"),
            "Fills gradient; returns the mean squared error over indices (None: all pixels).")
-      .def(
-          "fit_steps", &fit_steps, py::arg("shape"), py::arg("params"), py::arg("mean"),
-          py::arg("variance"), py::arg("step"), py::arg("beta1"), py::arg("beta2"),
-          py::arg("epsilon"), py::arg("momentum"), py::arg("rate_weight"), py::arg("rate_floor"),
-          py::arg("encodings"), py::arg("target"), py::arg("order"), py::arg("starts_and_strides"),
-          py::arg("count"), py::arg("learning_rates"), py::arg("scales"), py::arg("losses"),
-          "One step of the optimiser per (start, stride): the batch order[(start + stride * i) % "
-          "size] for "
-          "i < count. Changes params, mean and variance; fills losses, float64 [steps]. With "
-          "scales, float32 like params or None, Adam moves weights too, learning rates in units of "
-          "each one's.");
+      .def("vjp", &vjp, py::arg("shape"), py::arg("params"), py::arg("encodings"),
+           py::arg("output_gradient"), py::arg("gradient"),
+           "Fills gradient with that of a loss whose gradient by the output is given.");
+
+  py::class_<Trainer>(module, "Trainer")
+      .def(py::init<py::object, const SirenShape&, std::vector<py::buffer>, py::buffer,
+                    const std::optional<py::buffer>&, py::buffer, py::buffer, py::buffer,
+                    const std::optional<py::buffer>&, int64_t, const OptimiserConstants&>(),
+           py::kw_only(), py::arg("siren"), py::arg("shape"), py::arg("encodings"),
+           py::arg("target"), py::arg("order"), py::arg("params"), py::arg("mean"),
+           py::arg("variance"), py::arg("scales"), py::arg("steps_done"), py::arg("constants"),
+           "Steps change params, mean and variance. With scales, float32 like params or None, Adam "
+           "moves weights too, learning rates in units of each one's.")
+      .def("steps", &Trainer::steps, py::arg("starts_and_strides"), py::arg("count"),
+           py::arg("learning_rates"), py::arg("losses"),
+           "One step of the optimiser per (start, stride): the batch order[(start + stride * i) % "
+           "size] for i < count. Fills losses, float64 [steps].");
 }

@@ -6,7 +6,7 @@
 
 #include <optional>
 
-#include "bindings/siren_shape.h"
+#include "bindings/siren_types.h"
 #include "siren/cuda/engine.h"
 
 namespace py = pybind11;
@@ -166,12 +166,14 @@ class Job {
     if (scales) job_.scales = floats(*scales, "scales", parameters);
   }
 
-  // steps: five 32-bit words each.
+  // steps: five 32-bit words each. Takes the place of those set before.
   void set_steps(const py::object& steps, const py::object& losses) {
-    const Array& array = hold(steps);
+    step_arrays_.clear();
+    const Array& array = step_arrays_.emplace_back(steps);
     steps_ = array.size() / 5;
     job_.steps = array.checked("steps", device_, false, 32, 5 * steps_);
-    job_.losses = floats(losses, "losses", steps_);
+    job_.losses = reinterpret_cast<float*>(
+        step_arrays_.emplace_back(losses).checked("losses", device_, true, 32, steps_));
   }
 
   void set_gradient(const py::object& gradient) {
@@ -193,10 +195,7 @@ class Job {
   const cuda::Job& job() const { return job_; }
 
  private:
-  const Array& hold(const py::object& array) {
-    arrays_.emplace_back(array);
-    return arrays_.back();
-  }
+  const Array& hold(const py::object& array) { return arrays_.emplace_back(array); }
   float* floats(const py::object& array, const char* name, int64_t size) {
     return reinterpret_cast<float*>(hold(array).checked(name, device_, true, 32, size));
   }
@@ -205,7 +204,7 @@ class Job {
   int device_;
   int64_t pixels_ = 0, steps_ = 0;
   cuda::Job job_{};
-  std::vector<Array> arrays_;
+  std::vector<Array> arrays_, step_arrays_;
 };
 
 // Jobs of one call: same device, shape and number of steps.
@@ -251,20 +250,12 @@ char* workspace_of(const py::object& workspace, const cuda::Plan& plan, int64_t 
 
 cuda::Stream stream_of(uintptr_t stream) { return reinterpret_cast<cuda::Stream>(stream); }
 
-void fit_steps(const std::vector<Job*>& jobs, float beta1, float beta2, float epsilon,
-               float momentum, float rate_weight, float rate_floor, const cuda::Plan& plan,
-               const py::object& workspace, uintptr_t stream) {
+void fit_steps(const std::vector<Job*>& jobs, const OptimiserConstants& constants,
+               const cuda::Plan& plan, const py::object& workspace, uintptr_t stream) {
   const std::vector<cuda::Job> found = together(jobs);
   std::optional<Array> held;
   const int device = jobs[0]->device();
   char* memory = workspace_of(workspace, plan, 1, device, held);
-  Optimiser constants{};
-  constants.beta1 = beta1;
-  constants.beta2 = beta2;
-  constants.epsilon = epsilon;
-  constants.momentum = momentum;
-  constants.rate_weight = rate_weight;
-  constants.rate_floor = rate_floor;
   const py::gil_scoped_release release;
   cuda::fit_steps(device, jobs[0]->shape(), found, int(jobs[0]->steps()), constants, plan, memory,
                   stream_of(stream));
@@ -301,7 +292,7 @@ void bind_cuda(py::module_& module) {
       .def_readonly("major", &cuda::DeviceInfo::major)
       .def_readonly("minor", &cuda::DeviceInfo::minor);
 
-  bind_shape(module);
+  bind_types(module);
 
   py::class_<Job>(module, "Job", py::module_local())
       .def(py::init<const SirenShape&, int, const py::object&, const Arrays&, const Arrays&>(),
@@ -320,9 +311,8 @@ void bind_cuda(py::module_& module) {
            py::arg("graph") = false)
       .def_readonly("workspace_bytes", &cuda::Plan::workspace_bytes);
 
-  module.def("fit_steps", &fit_steps, py::arg("jobs"), py::arg("beta1"), py::arg("beta2"),
-             py::arg("epsilon"), py::arg("momentum"), py::arg("rate_weight"), py::arg("rate_floor"),
-             py::arg("plan"), py::arg("workspace"), py::arg("stream"),
+  module.def("fit_steps", &fit_steps, py::arg("jobs"), py::arg("constants"), py::arg("plan"),
+             py::arg("workspace"), py::arg("stream"),
              "All steps of every job; losses are sums of squared errors.");
   module.def("loss_and_grad", &loss_and_grad, py::arg("jobs"), py::arg("plan"),
              py::arg("workspace"), py::arg("stream"),

@@ -57,11 +57,13 @@ struct EncodedGrid {
   int64_t pixels() const { return size[0] * size[1] * size[2]; }
 };
 
-// What a chunk should look like, [pixels, out_channels]: 8-bit, where v stands for
-// v * 2 / 255 - 1, or float as it is. Exactly one is set.
+// What a gradient is taken of, [pixels, out_channels]. Exactly one is set: what the output should
+// look like, 8-bit, where v stands for v * 2 / 255 - 1, or float as it is; or the gradient of any
+// loss by the output, which is then carried back to the parameters.
 struct Target {
   const uint8_t* u8 = nullptr;
   const float* f32 = nullptr;
+  const float* output_gradient = nullptr;
 };
 
 // Which pixels a step sees: entry i is order[(start + stride * i) % order_size],
@@ -74,17 +76,21 @@ struct Batch {
   int64_t count = 0;
 };
 
-// State of the optimiser, each [parameter_count]: Muon (Jordan et al., 2024) on weights, Adam
-// (Kingma & Ba, arXiv 1412.6980) on biases.
-struct Optimiser {
-  float* params;
-  float* mean;                  // Adam's first moment, Muon's momentum
-  float* variance;              // Adam's second moment; unused by Muon
-  int64_t step;                 // steps done so far
+struct OptimiserConstants {
   float beta1, beta2, epsilon;  // Adam's
   float momentum;               // Muon's
   float rate_weight;            // of the rate term on weights, per unit of learning rate
   float rate_floor;             // of a tensor's mean magnitude, added to a column's
+};
+
+// State of the optimiser, each [parameter_count]: Muon (Jordan et al., 2024) on weights, Adam
+// (Kingma & Ba, arXiv 1412.6980) on biases.
+struct Optimiser : OptimiserConstants {
+  float* params;
+  float* mean;          // Adam's first moment, Muon's momentum
+  float* variance;      // Adam's second moment; unused by Muon
+  const float* scales;  // of the learning rates, or null; see Siren::fit_steps
+  int64_t steps_done;
 };
 
 // Instruction sets this build and this machine both have, best first.
@@ -113,17 +119,17 @@ class Siren {
   void evaluate(const SirenShape& shape, const float* params, const EncodedGrid& grid,
                 uint8_t* out);
 
-  // Mean squared error over the batch, and its gradient [parameter_count].
+  // Mean squared error over the batch, and its gradient [parameter_count]; of an output gradient
+  // (Target), the product of the network's transposed Jacobian with it, and no error.
   double loss_and_grad(const SirenShape& shape, const float* params, const EncodedGrid& grid,
                        const Target& target, const Batch& batch, float* gradient);
 
   // One loss_and_grad and one step of the optimiser per batch; losses [batches] are those before
-  // each step. With scales [parameter_count], not null, Adam moves weights too, without the
-  // rate term, and learning rates are in units of the parameter's scale; one of scale 0 stays as it
-  // is.
+  // each step. With state.scales, Adam moves weights too, without the rate term, and learning
+  // rates are in units of the parameter's scale; one of scale 0 stays as it is.
   void fit_steps(const SirenShape& shape, Optimiser& state, const EncodedGrid& grid,
                  const Target& target, const std::vector<Batch>& batches,
-                 const float* learning_rates, const float* scales, double* losses);
+                 const float* learning_rates, double* losses);
 
  private:
   struct Engine;

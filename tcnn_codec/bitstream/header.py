@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from itertools import accumulate, groupby, pairwise
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from tcnn_codec.bitstream.limits import (
     MAX_CHUNK_FRAMES,
@@ -23,7 +23,11 @@ from tcnn_codec.bitstream.limits import (
 )
 from tcnn_codec.bitstream.varint import MAX_VARINT_BYTES, read_varint, write_varint
 from tcnn_codec.errors import BitstreamError, CodecError
-from tcnn_codec.siren import MILLI, Grid, SirenSpec
+from tcnn_codec.families import family_of
+from tcnn_codec.families.contract import Family
+from tcnn_codec.grid import Grid
+from tcnn_codec.layout import Spec
+from tcnn_codec.picture import Kind, PictureFormat
 
 MAGIC = b"\x89TCN"
 #: Of the streams written; those of every version before are read.
@@ -31,7 +35,7 @@ VERSION = 2
 #: Most pixels a decoder holds at once unless told otherwise: height * width * frames of a chunk.
 DEFAULT_MAX_PIXELS = 2**28
 CRC_BYTES = 4
-_KINDS: tuple[Literal["image", "video"], ...] = ("image", "video")
+_KINDS: tuple[Kind, ...] = ("image", "video")
 _OTHER_FORMATS = (
     (0, b"\x89PNG", "a PNG image"),
     (0, b"\xff\xd8\xff", "a JPEG image"),
@@ -50,17 +54,17 @@ class StreamInfo:
     frames: 1 to 1,048,576, cut into chunks of chunk_frames, of which the last may be shorter.
     time_base: seconds per tick, frame_rate: frames per second, both positive. timestamps: the
     presentation time of every frame in ticks, strictly increasing. An image has one frame,
-    timestamps (0,) and both rates 1. spec: the network of every chunk, axes 2 for an image and 3
-    for a video. chunk_bytes: the payload length of every chunk, and header_bytes: where the first
-    record begins; both are known once the stream is written. version: of the format. Raises
+    timestamps (0,) and both rates 1. family, spec: the network of every chunk, axes 2 for an image
+    and 3 for a video. chunk_bytes: the payload length of every chunk, and header_bytes: where the
+    first record begins; both are known once the stream is written. version: of the format. Raises
     CodecError for a value out of range.
     """
 
-    kind: Literal["image", "video"]
+    kind: Kind
     height: int
     width: int
     channels: int
-    spec: SirenSpec
+    spec: Spec
     frames: int = 1
     chunk_frames: int = 1
     time_base: Fraction = Fraction(1)
@@ -69,6 +73,7 @@ class StreamInfo:
     chunk_bytes: tuple[int, ...] = ()
     header_bytes: int = 0
     version: int = VERSION
+    family: Family[Any] = field(default_factory=lambda: family_of(0))
 
     def __post_init__(self) -> None:
         _require("height", self.height, 1, MAX_SIDE)
@@ -82,31 +87,46 @@ class StreamInfo:
         _require("first timestamp", self.timestamps[0], -MAX_PTS, MAX_PTS)
         _require("last timestamp", self.timestamps[-1], -MAX_PTS, MAX_PTS)
         if any(after <= before for before, after in pairwise(self.timestamps)):
-            raise CodecError("timestamps do not increase from frame to frame; remux the source")
+            raise CodecError(
+                "timestamps do not increase from frame to frame", remedy="remux the source"
+            )
         timing = (self.frames, self.time_base, self.frame_rate, self.timestamps)
         if self.kind == "image" and timing != (1, Fraction(1), Fraction(1), (0,)):
-            raise CodecError("an image has several frames or a time; write it as a video")
+            raise CodecError("an image has several frames or a time", remedy="write it as a video")
         axes = 3 if self.kind == "video" else 2
         if (self.spec.axes, self.spec.out_channels) != (axes, self.channels):
             raise CodecError(
-                f"the network has {self.spec.axes} axes and {self.spec.out_channels} outputs; "
+                f"the network has {self.spec.axes} axes and {self.spec.out_channels} outputs",
                 f"allowed are {axes} axes (kind {self.kind}) and {self.channels} outputs "
-                "(channels); give the network the shape of the picture"
+                "(channels)",
+                "give the network the shape of the picture",
             )
 
     @property
     def chunk_count(self) -> int:
         return -(-self.frames // self.chunk_frames)
 
+    @property
+    def picture(self) -> PictureFormat:
+        return PictureFormat(
+            kind=self.kind,
+            height=self.height,
+            width=self.width,
+            channels=self.channels,
+            frame_count=self.frames,
+            time_base=self.time_base,
+            frame_rate=self.frame_rate,
+        )
+
     def chunk_range(self, index: int) -> tuple[int, int]:
-        """Frames [first, last) of chunk `index`, 0 ≤ index < chunk_count."""
+        """Frames [first, stop) of chunk `index`, 0 ≤ index < chunk_count."""
         first = index * self.chunk_frames
         return first, min(first + self.chunk_frames, self.frames)
 
     def grid(self, index: int) -> Grid:
         """Sampling positions of chunk `index` at the coded size."""
-        first, last = self.chunk_range(index)
-        return Grid(self.width, self.height, last - first)
+        first, stop = self.chunk_range(index)
+        return Grid(self.width, self.height, stop - first)
 
     def bits_per_pixel(self, size: int) -> float:
         """Rate of a file of `size` bytes, over the pixels of all frames."""
@@ -126,10 +146,16 @@ def write_header(info: StreamInfo, chunk_bytes: Sequence[int]) -> bytes:
     return header + crc(header)
 
 
-def read_header(stream: BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> StreamInfo:
+def read_header(
+    stream: BinaryIO,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    families: Callable[[int], Family[Any]] = family_of,
+) -> StreamInfo:
     """Read and check the header of a seekable stream that begins at position 0.
 
-    Reads no record, so a file cut off later still has its header and first chunks. Raises
+    families: what a family's number stands for; versions 1 and 2 know number 0 alone. Reads no
+    record, so a file cut off later still has its header and first chunks. Raises
     BitstreamError for a stream that has no intact header of a known version or that goes on behind
     its last record, and CodecError if a chunk has more than max_pixels pixels.
     """
@@ -150,19 +176,22 @@ def read_header(stream: BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> St
     header = stream.read(end)
     if stream.read(CRC_BYTES) != crc(header):
         raise BitstreamError(
-            "the header's checksum (CRC-32) does not match; the file is damaged, fetch it again"
+            "the header's checksum (CRC-32) does not match",
+            remedy="the file is damaged, fetch it again",
         )
-    info = _parse_fields(header[begin:], end + CRC_BYTES, version=start[len(MAGIC)])
+    info = _parse_fields(header[begin:], end + CRC_BYTES, start[len(MAGIC)], families(0))
     if size > info.record_offsets[-1]:
         raise BitstreamError(
-            f"{size - info.record_offsets[-1]} bytes follow the last chunk; a stream ends with its "
-            f"last chunk, at byte {info.record_offsets[-1]}; cut the rest off"
+            f"{size - info.record_offsets[-1]} bytes follow the last chunk",
+            f"a stream ends with its last chunk, at byte {info.record_offsets[-1]}",
+            "cut the rest off",
         )
     pixels = info.height * info.width * info.chunk_frames
     if pixels > max_pixels:
         raise CodecError(
-            f"a chunk of {info.width}x{info.height}x{info.chunk_frames} is {pixels} pixels; the "
-            f"limit is {max_pixels}; raise it with --max-pixels if you trust the file"
+            f"a chunk of {info.width}x{info.height}x{info.chunk_frames} is {pixels} pixels",
+            f"the limit is {max_pixels}",
+            "raise it with `max_pixels` if you trust the file",
         )
     return info
 
@@ -178,9 +207,7 @@ def _header_fields(info: StreamInfo, chunk_bytes: Sequence[int]) -> Iterator[int
         yield 2 * first if first >= 0 else -2 * first - 1
         for ticks, run in groupby(after - before for before, after in pairwise(info.timestamps)):
             yield from (sum(1 for _ in run), ticks)
-    spec = info.spec
-    yield from (spec.frequencies, spec.hidden_layers, spec.width)
-    yield from (round(spec.scale * MILLI), round(spec.w0 * MILLI))
+    yield from info.family.header_fields(info.spec)
     yield from chunk_bytes
 
 
@@ -224,7 +251,7 @@ class _Fields:
         return tuple(stamps)
 
 
-def _parse_fields(data: bytes, header_bytes: int, version: int) -> StreamInfo:
+def _parse_fields(data: bytes, header_bytes: int, version: int, family: Family[Any]) -> StreamInfo:
     fields = _Fields(data)
     kind_number = fields.take("kind")
     if kind_number >= len(_KINDS):
@@ -241,15 +268,7 @@ def _parse_fields(data: bytes, header_bytes: int, version: int) -> StreamInfo:
             time_base = fields.take_rational("time_base")
             frame_rate = fields.take_rational("frame_rate")
             timestamps = fields.take_timestamps(frames)
-        spec = SirenSpec(
-            axes=3 if kind == "video" else 2,
-            frequencies=fields.take("frequencies"),
-            hidden_layers=fields.take("hidden_layers"),
-            width=fields.take("network width"),
-            scale=fields.take("scale") / MILLI,
-            w0=fields.take("w0") / MILLI,
-            out_channels=channels,
-        )
+        spec = family.read_spec(fields.take, 3 if kind == "video" else 2, channels)
         _require("chunk_frames", chunk_frames, 1, min(frames, MAX_CHUNK_FRAMES))
         chunk_count = -(-frames // chunk_frames)
         _require("index bytes", len(data) - fields.at, chunk_count, MAX_VARINT_BYTES * chunk_count)
@@ -268,12 +287,13 @@ def _parse_fields(data: bytes, header_bytes: int, version: int) -> StreamInfo:
             chunk_bytes=chunk_bytes,
             header_bytes=header_bytes,
             version=version,
+            family=family,
         )
     except BitstreamError:
         raise
     except CodecError as error:
-        # The last clause is the remedy for one who writes; one who reads has another.
-        raise _bad_field(str(error).rsplit(";", 1)[0]) from error
+        # The remedy is for one who writes; one who reads has another.
+        raise _bad_field("; ".join(filter(None, (error.value, error.allowed)))) from error
     if fields.at != len(data):
         raise _bad_field(f"{len(data) - fields.at} bytes follow the last field")
     return info
@@ -282,28 +302,32 @@ def _parse_fields(data: bytes, header_bytes: int, version: int) -> StreamInfo:
 def _check_start(start: bytes) -> None:
     """Tell an empty file, another format and another version apart; start: the first bytes."""
     if not start:
-        raise BitstreamError("the file is empty; a .tcnn stream begins with a header; encode again")
+        raise BitstreamError(
+            "the file is empty", "a .tcnn stream begins with a header", "encode again"
+        )
     if not start.startswith(MAGIC) and not MAGIC.startswith(start):
         other = next(
             (name for at, mark, name in _OTHER_FORMATS if start[at:].startswith(mark)),
             "something else",
         )
         raise BitstreamError(
-            f"the file begins with {start[:4].hex(' ')}, a .tcnn stream with {MAGIC.hex(' ')}; "
-            f"this looks like {other}, run encode on it first"
+            f"the file begins with {start[:4].hex(' ')}, a .tcnn stream with {MAGIC.hex(' ')}",
+            remedy=f"this looks like {other}, run encode on it first",
         )
     if len(start) <= len(MAGIC):
         raise _truncated_header(len(start))
     version = start[len(MAGIC)]
     if version > VERSION:
         raise BitstreamError(
-            f"the stream has format version {version}; this program reads versions 1 to {VERSION}; "
-            "upgrade tcnn_codec"
+            f"the stream has format version {version}",
+            f"this program reads versions 1 to {VERSION}",
+            "upgrade tcnn_codec",
         )
     if version < 1:
         raise BitstreamError(
-            f"the stream has format version {version}; the first version is 1; the file is "
-            "damaged, fetch it again"
+            f"the stream has format version {version}",
+            "the first version is 1",
+            "the file is damaged, fetch it again",
         )
 
 
@@ -315,16 +339,17 @@ def crc(data: bytes) -> bytes:
 def _require(name: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
         allowed = f"{least} to {most}" if least < most else f"only {most}"
-        raise CodecError(f"{name} is {value}; allowed is {allowed}; change the source to fit")
+        raise CodecError(f"{name} is {value}", f"allowed is {allowed}", "change the source to fit")
 
 
 def _truncated_header(size: int) -> BitstreamError:
     return BitstreamError(
-        f"the file ends inside its header, after {size} bytes; it is cut off, fetch it again"
+        f"the file ends inside its header, after {size} bytes",
+        remedy="it is cut off, fetch it again",
     )
 
 
 def _bad_field(what: str) -> BitstreamError:
     return BitstreamError(
-        f"a header field is out of range: {what}; the file was made by a faulty encoder"
+        f"a header field is out of range: {what}", remedy="the file was made by a faulty encoder"
     )

@@ -35,15 +35,16 @@ def read_chunk(stream: BinaryIO, info: StreamInfo, index: int) -> bytes:
     size = stream.seek(0, os.SEEK_END)
     if end > size:
         raise BitstreamError(
-            f"{_name_chunk(info, index)} is cut off, {end - max(begin, size)} of its {end - begin} "
-            "bytes are missing; fetch the file again, or decode earlier frames with --frames"
+            f"{_name_chunk(info, index)} is cut off, {end - max(begin, size)} of its "
+            f"{end - begin} bytes are missing",
+            remedy="fetch the file again, or decode earlier frames with `frames`",
         )
     stream.seek(begin)
     payload = stream.read(info.chunk_bytes[index])
     if stream.read(CRC_BYTES) != _record_crc(index, payload):
         raise BitstreamError(
-            f"the checksum (CRC-32) of {_name_chunk(info, index)} does not match; fetch the file "
-            "again, or decode other frames with --frames"
+            f"the checksum (CRC-32) of {_name_chunk(info, index)} does not match",
+            remedy="fetch the file again, or decode other frames with `frames`",
         )
     return payload
 
@@ -54,5 +55,5 @@ def _record_crc(index: int, payload: bytes) -> bytes:
 
 
 def _name_chunk(info: StreamInfo, index: int) -> str:
-    first, last = info.chunk_range(index)
-    return f"chunk {index} (frames {first}:{last})"
+    first, stop = info.chunk_range(index)
+    return f"chunk {index} (frames {first}:{stop})"

@@ -14,12 +14,10 @@ from dataclasses import dataclass
 
 import constriction  # type: ignore[import-untyped]
 import numpy as np
-from numpy.typing import NDArray
 
 from tcnn_codec.bitstream.limits import MAX_LEVEL, MAX_STEP, MIN_STEP
 from tcnn_codec.bitstream.varint import read_varint, write_varint
 from tcnn_codec.coders.probability import (
-    I64,
     PRECISION,
     SCALES,
     STATIC_MODELS,
@@ -32,11 +30,10 @@ from tcnn_codec.coders.probability import (
     weights,
 )
 from tcnn_codec.coders.quantised import QuantisedTensor
+from tcnn_codec.dtypes import I32, I64
 from tcnn_codec.errors import BitstreamError
+from tcnn_codec.layout import Tensor
 from tcnn_codec.native import _coders
-from tcnn_codec.siren import SirenSpec, Tensor
-
-I32 = NDArray[np.int32]
 
 #: Numbers of the models in the stream: below ASCENDING, a static table of the values; from there,
 #: of their differences, one for each scale; then the binarised code.
@@ -61,25 +58,25 @@ class _Header:
     bound: int
 
 
-def encode_tensors(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> bytes:
-    """The payload of a chunk, in the order of `spec.tensors`; lossless."""
+def encode_tensors(places: Sequence[Tensor], tensors: Sequence[QuantisedTensor]) -> bytes:
+    """The payload of a chunk, in the order of `places`; lossless."""
     tables = static_weights(max(tensor.largest for tensor in tensors))
     models = [
         _cheapest_model(place, tensor, tables)
-        for place, tensor in zip(spec.tensors, tensors, strict=True)
+        for place, tensor in zip(places, tensors, strict=True)
     ]
-    return encode_with(spec, tensors, models)
+    return encode_with(places, tensors, models)
 
 
 def decode_tensors(
-    spec: SirenSpec, payload: bytes, version: int = max(MODELS_OF_VERSION)
+    places: Sequence[Tensor], payload: bytes, version: int = max(MODELS_OF_VERSION)
 ) -> tuple[QuantisedTensor, ...]:
-    """Inverse of `encode_tensors`, for a network of shape `spec`; in the order of its tensors.
+    """Inverse of `encode_tensors`, for a network whose tensors are these, in their order.
 
     version: of the format, a key of MODELS_OF_VERSION. Raises BitstreamError for every payload that
     no encoder writes: the tensors found are coded again and must give the same bytes.
     """
-    headers, at = _read_headers(spec, payload, MODELS_OF_VERSION[version])
+    headers, at = _read_headers(places, payload, MODELS_OF_VERSION[version])
     codes = []
     for header in headers:
         length = header.bound if header.model == BINARISED else 0
@@ -89,7 +86,7 @@ def decode_tensors(
     words = np.frombuffer(payload[at:] + padding, dtype=">u4").astype(np.uint32)
     decoder = constriction.stream.queue.RangeDecoder(words)
     tensors = []
-    for place, header, code in zip(spec.tensors, headers, codes, strict=True):
+    for place, header, code in zip(places, headers, codes, strict=True):
         try:
             values = _decode(decoder, place, header, code)
         except (AssertionError, ValueError) as error:  # constriction's, and the binarised code's
@@ -97,18 +94,18 @@ def decode_tensors(
         if np.abs(values).max() > MAX_LEVEL or (header.model == BINARISED and not values.any()):
             raise _malformed(f"{place.name} is out of range")
         tensors.append(QuantisedTensor(values.astype(np.int32, copy=False).ravel(), header.step))
-    if encode_with(spec, tensors, [header.model for header in headers]) != payload:
+    if encode_with(places, tensors, [header.model for header in headers]) != payload:
         raise _malformed("its bytes are not those that its content encodes to")
     return tuple(tensors)
 
 
 def encode_with(
-    spec: SirenSpec, tensors: Sequence[QuantisedTensor], models: Sequence[int]
+    places: Sequence[Tensor], tensors: Sequence[QuantisedTensor], models: Sequence[int]
 ) -> bytes:
     """The payload with one model per tensor, each able to code it."""
     headers, codes = bytearray(), bytearray()
     encoder = constriction.stream.queue.RangeEncoder()
-    for place, tensor, model in zip(spec.tensors, tensors, models, strict=True):
+    for place, tensor, model in zip(places, tensors, models, strict=True):
         bound = tensor.largest
         if model == BINARISED:
             code = _coders.encode_binary(_matrix(place, tensor))
@@ -205,11 +202,13 @@ def _binarised(place: Tensor, tensor: QuantisedTensor) -> tuple[float, int]:
     return 8.0 * (length + len(write_varint(length)) - 1), BINARISED
 
 
-def _read_headers(spec: SirenSpec, payload: bytes, models: int) -> tuple[list[_Header], int]:
+def _read_headers(
+    places: Sequence[Tensor], payload: bytes, models: int
+) -> tuple[list[_Header], int]:
     """The header of every tensor and the position behind them. models: how many are allowed."""
     headers = []
     at = 0
-    for place in spec.tensors:
+    for place in places:
         try:
             step = np.uint32((payload[at] | payload[at + 1] << 8) << 16).view(np.float32)
             model = payload[at + 2]
@@ -254,5 +253,5 @@ def _round_up(number: int, bits: int) -> int:
 
 def _malformed(what: str) -> BitstreamError:
     return BitstreamError(
-        f"malformed chunk payload: {what}; its encoder was faulty, encode the source again"
+        f"malformed chunk payload: {what}", remedy="its encoder was faulty, encode the source again"
     )

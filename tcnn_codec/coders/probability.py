@@ -9,9 +9,8 @@ from math import isqrt
 
 import constriction  # type: ignore[import-untyped]
 import numpy as np
-from numpy.typing import NDArray
 
-I64 = NDArray[np.int64]
+from tcnn_codec.dtypes import I64
 
 #: Probabilities are multiples of 2**-24, constriction's fixed point.
 PRECISION = 24

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tcnn_codec.bitstream.limits import MAX_LEVEL, MAX_STEP, MIN_STEP
+from tcnn_codec.dtypes import I32
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +18,7 @@ class QuantisedTensor:
     bfloat16, MIN_STEP ≤ step ≤ MAX_STEP. Raises ValueError otherwise: a fault of the caller's.
     """
 
-    values: NDArray[np.int32]
+    values: I32
     step: np.float32
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from PIL import Image
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io.frames import Frame, Source, broken_at, check_selection, check_size
 from tcnn_codec.io.geometry import Geometry
-from tcnn_codec.io.pictures import open_known
+from tcnn_codec.io.pictures import OpenedImage, open_known
 from tcnn_codec.io.silence import quietly
 from tcnn_codec.io.timing import nominal_rate
+from tcnn_codec.picture import PictureFormat
 
 ANIMATED = {"PNG", "WEBP", "GIF", "AVIF"}
 #: Of a frame that is to be shown "as fast as possible", as browsers show it.
@@ -24,26 +26,52 @@ _TIME_BASE = Fraction(1, 1000)
 _LARGEST_DENOMINATOR = 65535
 
 
+@dataclass(frozen=True)
+class AnimationReader:
+    """Frames first:stop of an animation, and no more than those in one walk.
+
+    size: (width, height) of the screen. geometry: of every frame. starts: the pts of frame 0, 1,
+    ... to `stop` at least. channels: 3 for RGB, 4 for RGBA.
+    """
+
+    path: Path
+    first: int
+    stop: int
+    size: tuple[int, int]
+    geometry: Geometry
+    channels: int
+    starts: tuple[int, ...]
+    max_pixels: int
+
+    def frames(self) -> Generator[Frame, None, None]:
+        with open_known(self.path).image as image:
+            walk = _walk(self.path, image, self.size, self.stop, self.max_pixels)
+            for index, (picture, _) in enumerate(walk):
+                if index >= self.first:
+                    shown = picture if self.channels == 4 else picture.convert("RGB")
+                    yield Frame(self.geometry.apply(np.array(shown)), self.starts[index])
+
+
 def open_animation(
-    path: Path,
-    first: int,
-    last: int | None,
-    image: Image.Image,
+    opened: OpenedImage,
     geometry: Geometry,
     notes: tuple[str, ...],
+    first: int,
+    stop: int | None,
     *,
     max_pixels: int,
 ) -> Source:
-    """An opened image of several frames as a video with pts in milliseconds.
+    """Frames first:stop of an image of several, as a video with pts in milliseconds.
 
     Walked through once here, to learn the times and whether any pixel is transparent (RGBA then,
     RGB otherwise), and again by each reader; one frame is held at a time. geometry: of every frame.
     Raises CodecError for damage, an empty selection and a frame of more than max_pixels pixels.
     """
+    path, image = opened.path, opened.image
     size = image.size  # which grows with the frames of a GIF that do not fit
     count = int(getattr(image, "n_frames", 1)) - bool(getattr(image, "default_image", False))
-    check_selection(path, first, last, count)
-    stop = count if last is None else min(last, count)
+    check_selection(path, first, stop, count)
+    stop = count if stop is None else min(stop, count)
     ends: list[Fraction] = []
     transparent = False
     for index, (picture, duration) in enumerate(_walk(path, image, size, stop, max_pixels)):
@@ -54,25 +82,19 @@ def open_animation(
     for end in ends:  # rounded once they are summed, so that no rounding adds up
         starts.append(max(starts[-1] + 1, round(end / _TIME_BASE)))
     height, width = geometry.shown_size(size[1], size[0])
-
-    def read() -> Generator[Frame, None, None]:
-        with open_known(path) as again:
-            for index, (picture, _) in enumerate(_walk(path, again, size, stop, max_pixels)):
-                if index >= first:
-                    shown = picture if transparent else picture.convert("RGB")
-                    yield Frame(geometry.apply(np.array(shown)), starts[index])
-
-    return Source(
+    format = PictureFormat(
         kind="video",
         height=height,
         width=width,
         channels=4 if transparent else 3,
+        frame_count=stop - first,
         time_base=_TIME_BASE,
         frame_rate=nominal_rate(starts, _TIME_BASE, [stop / ends[-1]]),
-        frame_count=stop - first,
-        notes=notes,
-        read=read,
     )
+    reader = AnimationReader(
+        path, first, stop, size, geometry, format.channels, tuple(starts), max_pixels
+    )
+    return Source(format, notes, reader)
 
 
 def _walk(

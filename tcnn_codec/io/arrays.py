@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io.frames import Frame, Source
+from tcnn_codec.picture import PictureFormat
 
 MAX_FRAME_RATE = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayReader:
+    """pixels: uint8 [frames, height, width, channels]; the pts are 0, 1, 2, ..."""
+
+    pixels: NDArray[np.uint8]
+
+    def frames(self) -> Generator[Frame, None, None]:
+        for index, pixels in enumerate(self.pixels):
+            yield Frame(np.ascontiguousarray(pixels), index)
 
 
 def array_source(array: NDArray[np.uint8], frame_rate: float = 25) -> Source:
@@ -31,24 +44,18 @@ def array_source(array: NDArray[np.uint8], frame_rate: float = 25) -> Source:
         or pixels.size == 0
     ):
         raise CodecError(
-            f"the array is {np.asarray(array).dtype} {np.shape(array)}; allowed is uint8 "
-            "[height, width], [height, width, 1|3|4] or [frames, height, width, 1|3|4], none of "
-            "them 0; convert it with astype(numpy.uint8) and reshape"
+            f"the array is {np.asarray(array).dtype} {np.shape(array)}",
+            "allowed is uint8 [height, width], [height, width, 1|3|4] or [frames, height, "
+            "width, 1|3|4], none of them 0",
+            "convert it with astype(numpy.uint8) and reshape",
         )
-    kind: Literal["image", "video"] = "image" if pixels.ndim == 3 else "video"
-    frames = pixels.reshape(-1, *pixels.shape[-3:])
-    rate = _frame_rate(frame_rate) if kind == "video" else Fraction(1)
-    return Source(
-        kind=kind,
-        height=frames.shape[1],
-        width=frames.shape[2],
-        channels=frames.shape[3],
-        time_base=1 / rate,
-        frame_rate=rate,
-        frame_count=len(frames),
-        notes=(),
-        read=lambda: (Frame(np.ascontiguousarray(p), i) for i, p in enumerate(frames)),
-    )
+    height, width, channels = pixels.shape[-3:]
+    if pixels.ndim == 3:
+        format = PictureFormat("image", height, width, channels)
+    else:
+        rate = _frame_rate(frame_rate)
+        format = PictureFormat("video", height, width, channels, len(pixels), 1 / rate, rate)
+    return Source(format, (), ArrayReader(pixels.reshape(-1, height, width, channels)))
 
 
 def _frame_rate(value: float) -> Fraction:
@@ -58,7 +65,8 @@ def _frame_rate(value: float) -> Fraction:
         exact = math.nan
     if not 1 / MAX_FRAME_RATE <= exact <= MAX_FRAME_RATE:
         raise CodecError(
-            f"frame_rate is {value}; allowed are {1 / MAX_FRAME_RATE:g} to {MAX_FRAME_RATE} frames "
-            "per second; 25 is usual"
+            f"`frame_rate` is {value}",
+            f"allowed are {1 / MAX_FRAME_RATE:g} to {MAX_FRAME_RATE} frames per second",
+            "25 is usual",
         )
     return Fraction(exact).limit_denominator(1001)

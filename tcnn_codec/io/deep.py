@@ -115,6 +115,6 @@ def _plane(plane: Any, frame: VideoFrame, order: str, channels: int) -> NDArray[
 
 def _refused(path: Path, format: str, bits: int, reason: str) -> CodecError:
     return CodecError(
-        f"'{path}' is a {format} image of {bits} bits a sample that FFmpeg cannot read ({reason}); "
-        "save it as PNG, or with 8 bits"
+        f"'{path}' is a {format} image of {bits} bits a sample that FFmpeg cannot read ({reason})",
+        remedy="save it as PNG, or with 8 bits",
     )

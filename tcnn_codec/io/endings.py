@@ -95,7 +95,9 @@ def _matroska_end(file: BinaryIO, size: int) -> int:
     """Where the segment ends or, as its size is left open, the last element in it."""
     for element in ebml_elements(file, 0, size):
         if element.name == _SEGMENT:
-            return element.end or last_end(ebml_elements, file, element.start, size)
+            if not element.open:
+                return element.end
+            return last_end(ebml_elements, file, element.start, size)
     return 0
 
 
@@ -104,13 +106,13 @@ def _avi_is_cut(file: BinaryIO, size: int) -> bool:
     for last in riff_chunks(file, 0, size):  # beyond a gigabyte there are several
         if last.name not in (b"AVI ", b"AVIX"):
             return False
-    if last is None or (last.end is not None and last.end <= size):
+    if last is None or (not last.open and last.end <= size):
         return False
     reached = last_end(riff_chunks, file, last.start, size)
     rest = size - reached
     if rest < 0 or 1 < rest < _RIFF_HEADER:  # 1: what pads the last chunk
         return True
-    return last.end is not None and (last.end - size > _RIFF_SLACK or rest > 1)
+    return not last.open and (last.end - size > _RIFF_SLACK or rest > 1)
 
 
 def _y4m_rest(file: BinaryIO, size: int, frame_bytes: int) -> int:

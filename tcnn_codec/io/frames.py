@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tcnn_codec.errors import CodecError
+from tcnn_codec.picture import PictureFormat
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-Kind = Literal["image", "video"]
 
 
 @dataclass(frozen=True)
@@ -31,28 +29,37 @@ class Frame:
     pts: int
 
 
+class Reader(Protocol):
+    """Reads the selected frames of one input, each time from the first of them.
+
+    Plain data, so that it can be pickled and read in another process.
+    """
+
+    def frames(self) -> Generator[Frame, None, None]:
+        """The frames in presentation order; closing the generator closes the input.
+
+        Raises CodecError where the input turns out to be damaged.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Source:
     """An opened image or video, read in order and with bounded memory.
 
-    A context manager: leaving it closes whatever a reader still holds open.
+    A context manager: leaving it closes whatever a reader still holds open. It can be pickled: the
+    copy gives the same frames, in any process for which the path, if relative, names the same file.
 
-    `height`, `width` in pixels, upright; `channels` 1, 3 or 4, the same for all frames.
-    `time_base` is seconds per pts unit (1 for an image), `frame_rate` the nominal or average
-    frames per second (1 for an image). `frame_count` counts the selected frames.
-    `notes` has one line for each conversion that loses something.
+    `format` is that of all frames. `notes` has one line for each conversion that loses something.
     """
 
-    kind: Kind
-    height: int
-    width: int
-    channels: int
-    time_base: Fraction
-    frame_rate: Fraction
-    frame_count: int
+    format: PictureFormat
     notes: tuple[str, ...]
-    read: Callable[[], Generator[Frame, None, None]] = field(repr=False)
-    _live: list[Generator[Frame, None, None]] = field(default_factory=list, repr=False)
+    reader: Reader = field(repr=False)
+    #: Readings that may be unfinished; they belong to this process and object.
+    _live: list[Generator[Frame, None, None]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
     def frames(self) -> Iterator[Frame]:
         """The selected frames in presentation order, pts strictly increasing.
@@ -60,7 +67,7 @@ class Source:
         Each call starts again at the first selected frame. Raises CodecError where the file
         turns out to be damaged.
         """
-        reading = self.read()
+        reading = self.reader.frames()
         self._live.append(reading)
         return reading
 
@@ -76,25 +83,30 @@ class Source:
         while self._live:
             self._live.pop().close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_live": []}
+
 
 def check_size(path: Path, height: int, width: int, max_pixels: int) -> None:
     """Raise CodecError unless height x width is at least 1 and at most max_pixels."""
     if height < 1 or width < 1:
-        raise CodecError(f"'{path}' has no pixels: {width}x{height}; at least 1x1 is needed")
+        raise CodecError(f"'{path}' has no pixels: {width}x{height}", "at least 1x1 is needed")
     if height * width > max_pixels:
         raise CodecError(
-            f"'{path}' is {width}x{height} = {height * width} pixels; the limit is {max_pixels}; "
-            "raise it with --max-pixels, or scale the picture down"
+            f"'{path}' is {width}x{height} = {height * width} pixels",
+            f"the limit is {max_pixels}",
+            "raise it with `max_pixels`, or scale the picture down",
         )
 
 
-def check_selection(path: Path, first: int, last: int | None, count: int) -> None:
-    """Raise CodecError unless frames first:last, half-open, hold one of the `count` frames."""
-    if first < 0 or (last is not None and last <= first) or first >= count:
-        chosen = f"{first}:{'' if last is None else last}"
+def check_selection(path: Path, first: int, stop: int | None, count: int) -> None:
+    """Raise CodecError unless frames first:stop, half-open, hold one of the `count` frames."""
+    if first < 0 or (stop is not None and stop <= first) or first >= count:
+        chosen = f"{first}:{'' if stop is None else stop}"
         raise CodecError(
-            f"frames {chosen} select nothing from '{path}': "
-            f"give A:B with 0 <= A < B and A below {count}, its number of frames"
+            f"frames {chosen} select nothing from '{path}'",
+            f"it has frames 0:{count}",
+            f"give A:B with 0 <= A < B and A below {count}",
         )
 
 
@@ -102,25 +114,22 @@ def broken_at(path: Path, readable: int, reason: object) -> CodecError:
     """The error for a clip of which only the first `readable` frames can be decoded."""
     detail = " ".join(str(reason).split())[:160]
     if readable == 0:
-        return CodecError(f"no frame of '{path}' can be decoded: damaged or cut short ({detail})")
+        return CodecError(
+            f"no frame of '{path}' can be decoded: damaged or cut short ({detail})",
+            remedy="fetch it again, or re-export it",
+        )
     return CodecError(
-        f"'{path}' is damaged or cut short: {readable} of its frames can be read ({detail}); "
-        f"--frames 0:{readable} takes those"
+        f"'{path}' is damaged or cut short: {readable} of its frames can be read ({detail})",
+        remedy=f"`frames` 0:{readable} takes those",
     )
 
 
 @dataclass(frozen=True)
 class SinkSpec:
-    """What a sink is told before the first frame; units as in `Source`.
+    """What a sink is told before the first frame.
 
-    `path` is the final name, for messages.
+    `path` is the final name, for messages. `format` is that of all frames.
     """
 
     path: Path
-    kind: Kind
-    height: int
-    width: int
-    channels: int
-    frame_count: int
-    time_base: Fraction
-    frame_rate: Fraction
+    format: PictureFormat

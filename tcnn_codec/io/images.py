@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from PIL import Image
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io import samples
 from tcnn_codec.io.animations import ANIMATED, open_animation
+from tcnn_codec.io.arrays import ArrayReader
 from tcnn_codec.io.frames import Frame, Source, check_selection, check_size
 from tcnn_codec.io.geometry import Geometry
 from tcnn_codec.io.heif import crop_of
-from tcnn_codec.io.pictures import heif_facts, open_known, open_picture, orientation, reading
+from tcnn_codec.io.pictures import OpenedImage, open_known, open_picture, orientation, reading
 from tcnn_codec.io.structure import jpeg_end, png_chunks
+from tcnn_codec.picture import PictureFormat
 
 _FRAME_EXTENSIONS = {
     *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff"),
@@ -31,36 +33,54 @@ _FOLDER_RATE = 25
 _LOOKED_AT_BEHIND = 4096  # bytes behind a picture in which another is looked for
 
 
-def open_image(path: Path, first: int, last: int | None, *, max_pixels: int) -> Source | None:
+@dataclass(frozen=True)
+class FolderReader:
+    """A folder's frames, decoded one at a time; the pts are first, first + 1, ...
+
+    size: (height, width), upright, of every frame. channels: of the frames that are given, at
+    least as many as each file has.
+    """
+
+    files: tuple[Path, ...]
+    first: int
+    size: tuple[int, int]
+    channels: int
+
+    def frames(self) -> Generator[Frame, None, None]:
+        for index, file in enumerate(self.files, self.first):
+            opened = open_known(file)
+            with opened.image, reading(file):
+                upright = _read_upright(opened, samples.describe(opened))
+                pixels = samples.as_channels(upright, self.channels)
+            _check_same(file, pixels.shape[:2], self.files[0], self.size)
+            yield Frame(pixels, index)
+
+
+def open_image(path: Path, first: int, stop: int | None, *, max_pixels: int) -> Source | None:
     """An image, or an animation as a video; None where Pillow does not know the content.
 
     A still image is decoded here, upright by its EXIF orientation, and held: it is one frame.
     gAMA chunks and colour profiles are not applied. Raises CodecError for damage, for more
     than `max_pixels` pixels (before any is decoded) and for an empty selection.
     """
-    image = open_picture(path)
-    if image is None:
+    opened = open_picture(path)
+    if opened is None:
         return None
-    with image, reading(path):
+    with opened.image as image, reading(path):
         check_size(path, image.height, image.width, max_pixels)
         pages = int(getattr(image, "n_frames", 1))
-        found = samples.describe(path, image)
+        found = samples.describe(opened)
         if pages > 1 and image.format in ANIMATED:
             lost = tuple(_depth_notes(samples.notes(image, found)))
-            shown = _geometry(path, image)
-            return open_animation(path, first, last, image, shown, lost, max_pixels=max_pixels)
-        check_selection(path, first, last, 1)
-        notes = _notes(path, image, found)
-        pixels = _read_upright(path, image, found)
-
-    def read() -> Generator[Frame, None, None]:
-        yield Frame(pixels, 0)
-
-    height, width, channels = pixels.shape
-    return Source("image", height, width, channels, Fraction(1), Fraction(1), 1, tuple(notes), read)
+            shown = _geometry(opened)
+            return open_animation(opened, shown, lost, first, stop, max_pixels=max_pixels)
+        check_selection(path, first, stop, 1)
+        notes = _notes(opened, found)
+        pixels = _read_upright(opened, found)
+    return Source(PictureFormat("image", *pixels.shape), tuple(notes), ArrayReader(pixels[None]))
 
 
-def open_folder(path: Path, first: int, last: int | None, *, max_pixels: int) -> Source:
+def open_folder(path: Path, first: int, stop: int | None, *, max_pixels: int) -> Source:
     """A folder of images as a video of 25 frames per second, in natural order of the names.
 
     Only names with a known image extension count, and of an animation the first frame. Sizes
@@ -70,31 +90,32 @@ def open_folder(path: Path, first: int, last: int | None, *, max_pixels: int) ->
     try:
         names = [name for name in os.listdir(path) if _is_frame_name(name)]
     except OSError as error:
-        raise CodecError(f"cannot read folder '{path}': {error.strerror}") from error
+        raise CodecError(
+            f"cannot read folder '{path}': {error.strerror}", remedy="check its name and rights"
+        ) from error
     if not names:
         known = " ".join(sorted(_FRAME_EXTENSIONS))
-        raise CodecError(f"folder '{path}' has no frames: none of its files is one of {known}")
+        raise CodecError(
+            f"folder '{path}' has no frames",
+            f"none of its files is one of {known}",
+            "name a folder of pictures",
+        )
     files = [path / name for name in sorted(names, key=_natural_key)]
-    check_selection(path, first, last, len(files))
-    files = files[first:last]
+    check_selection(path, first, stop, len(files))
+    files = files[first:stop]
     height, width, channels, notes = _layout(files[0], max_pixels)
     for file in files[1:]:
         *size, count, found = _layout(file, max_pixels)
         _check_same(file, size, files[0], (height, width))
         channels = max(channels, count)
         notes += found
-
-    def read() -> Generator[Frame, None, None]:
-        for index, file in enumerate(files, first):
-            with open_known(file) as image, reading(file):
-                upright = _read_upright(file, image, samples.describe(file, image))
-                pixels = samples.as_channels(upright, channels)
-            _check_same(file, pixels.shape[:2], files[0], (height, width))
-            yield Frame(pixels, index)
-
     notes.append(f"a folder of frames has no frame rate: {_FOLDER_RATE} per second assumed")
-    once, rate = tuple(dict.fromkeys(notes)), Fraction(_FOLDER_RATE)
-    return Source("video", height, width, channels, 1 / rate, rate, len(files), once, read)
+    rate = Fraction(_FOLDER_RATE)
+    return Source(
+        PictureFormat("video", height, width, channels, len(files), 1 / rate, rate),
+        tuple(dict.fromkeys(notes)),
+        FolderReader(tuple(files), first, (height, width), channels),
+    )
 
 
 def save_image(path: Path, pixels: NDArray[np.uint8], format: str) -> None:
@@ -107,34 +128,35 @@ def save_image(path: Path, pixels: NDArray[np.uint8], format: str) -> None:
         image.save(path, format)
 
 
-def _read_upright(path: Path, image: Image.Image, found: samples.Samples) -> NDArray[np.uint8]:
+def _read_upright(opened: OpenedImage, found: samples.Samples) -> NDArray[np.uint8]:
     """uint8 [height, width, 1|3|4], decoded and as it is to be shown."""
-    return _geometry(path, image).apply(samples.read_pixels(path, image, found))
+    return _geometry(opened).apply(samples.read_pixels(opened, found))
 
 
-def _geometry(path: Path, image: Image.Image) -> Geometry:
+def _geometry(opened: OpenedImage) -> Geometry:
     """How the pixels that Pillow gives are shown."""
-    found = Geometry()
-    heif = heif_facts(path, image)
+    found, image, heif = Geometry(), opened.image, opened.heif
     if heif is not None and heif.avif and heif.aperture is not None:
         # Of HEIC, the library itself shows the aperture alone.
         found = crop_of(heif.aperture, image.height, image.width)
-    return replace(found, orientation=orientation(path, image))
+    return replace(found, orientation=orientation(opened))
 
 
 def _layout(path: Path, max_pixels: int) -> tuple[int, int, int, list[str]]:
     """Upright height and width, channels and notes of an image, from its header."""
-    with open_known(path) as image, reading(path):
+    opened = open_known(path)
+    with opened.image as image, reading(path):
         check_size(path, image.height, image.width, max_pixels)
-        found = samples.describe(path, image)
-        notes, channels = _notes(path, image, found), samples.channels(image)
+        found = samples.describe(opened)
+        notes, channels = _notes(opened, found), samples.channels(image)
         # Pillow gives the size of a TIFF, alone, with the orientation already applied.
-        geometry = Geometry() if image.format == "TIFF" else _geometry(path, image)
+        geometry = Geometry() if image.format == "TIFF" else _geometry(opened)
         return (*geometry.shown_size(image.height, image.width), channels, notes)
 
 
-def _notes(path: Path, image: Image.Image, found: samples.Samples) -> list[str]:
+def _notes(opened: OpenedImage, found: samples.Samples) -> list[str]:
     """A line for everything of a still image that is not kept, without decoding it."""
+    image = opened.image
     notes = samples.notes(image, found)
     pages = int(getattr(image, "n_frames", 1))
     if pages > 1:
@@ -143,9 +165,8 @@ def _notes(path: Path, image: Image.Image, found: samples.Samples) -> list[str]:
         what = "frames" if image.format in ANIMATED else what
         notes.append(f"only {which} of {pages} {what} is read")
     else:
-        notes += _behind(path, image)
-    heif = heif_facts(path, image)
-    if heif is not None and heif.tracks:
+        notes += _behind(opened)
+    if opened.heif is not None and opened.heif.tracks:
         notes.append("the sequence of pictures in the same file is not read")
     return notes
 
@@ -155,14 +176,15 @@ def _depth_notes(notes: Iterable[str]) -> list[str]:
     return [note.replace("rounded", "cut") for note in notes if "converted" not in note]
 
 
-def _behind(path: Path, image: Image.Image) -> list[str]:
+def _behind(opened: OpenedImage) -> list[str]:
     """A note where another picture, or a video, follows the one that is read."""
-    with path.open("rb") as file:
+    image = opened.image
+    with opened.path.open("rb") as file:
         if image.format == "PNG":
             *_, last = png_chunks(file)
             end: int | None = last.end + 4  # its checksum
         elif image.format == "JPEG":
-            end = jpeg_end(file.read())
+            end = jpeg_end(file)
         elif image.format == "PPM":
             end = _netpbm_end(image)
         else:
@@ -192,8 +214,9 @@ def _check_same(file: Path, size: Sequence[int], reference: Path, expected: Sequ
     if tuple(size) != tuple(expected):
         raise CodecError(
             f"frame '{file}' is {size[1]}x{size[0]} and the first, '{reference.name}', is "
-            f"{expected[1]}x{expected[0]}: all frames of a folder must be alike; convert or "
-            "remove it"
+            f"{expected[1]}x{expected[0]}",
+            "all frames of a folder must be alike",
+            remedy="convert or remove it",
         )
 
 

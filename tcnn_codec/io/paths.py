@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ def check_output(path: Path, *, reads: Path | None = None) -> None:
     _check_place(path, reads)
     if os.path.lexists(path) and not os.path.isfile(path):
         what = "a folder" if os.path.isdir(path) else "no regular file"
-        raise CodecError(f"cannot write '{path}': it is {what}; name a file")
+        raise CodecError(f"cannot write '{path}': it is {what}", remedy="name a file")
 
 
 def check_output_folder(path: Path, *, reads: Path | None = None) -> None:
@@ -34,8 +33,8 @@ def check_output_folder(path: Path, *, reads: Path | None = None) -> None:
     _check_place(path, reads)
     if os.path.lexists(path) and not os.path.isdir(path):
         raise CodecError(
-            f"cannot write frames to '{path}': it is a file and not a folder; "
-            "name a new folder, or give the file an extension"
+            f"cannot write frames to '{path}': it is a file and not a folder",
+            remedy="name a new folder, or give the file an extension",
         )
     if os.path.isdir(path):
         try:
@@ -44,8 +43,8 @@ def check_output_folder(path: Path, *, reads: Path | None = None) -> None:
             raise _cannot_write(path, error) from error
         if occupied:
             raise CodecError(
-                f"folder '{path}' is not empty: its files would be lost; "
-                "name a new or empty folder, or empty this one"
+                f"folder '{path}' is not empty: its files would be lost",
+                remedy="name a new or empty folder, or empty this one",
             )
 
 
@@ -103,10 +102,13 @@ def _check_place(path: Path, reads: Path | None) -> None:
     parent = path.parent
     if not os.path.isdir(parent):
         what = "is not a folder" if os.path.lexists(parent) else "does not exist"
-        raise CodecError(f"cannot write '{path}': folder '{parent}' {what}; create it first")
+        raise CodecError(
+            f"cannot write '{path}': folder '{parent}' {what}", remedy="create it first"
+        )
     if not os.access(parent, os.W_OK | os.X_OK):
         raise CodecError(
-            f"cannot write '{path}': folder '{parent}' is not writable; choose another folder"
+            f"cannot write '{path}': folder '{parent}' is not writable",
+            remedy="choose another folder",
         )
     try:
         os.lstat(path)
@@ -117,12 +119,14 @@ def _check_place(path: Path, reads: Path | None) -> None:
     if reads is None or not os.path.exists(path) or not os.path.exists(reads):
         return
     if os.path.samefile(path, reads):
-        raise CodecError(f"output '{path}' is the input itself; choose another output name")
+        raise CodecError(
+            f"output '{path}' is the input itself", remedy="choose another output name"
+        )
 
 
 def _temporary(target: Path) -> Path:
     # Short and random: a long final name must not overflow the 255 bytes of a file name.
-    return target.parent / f".tcnn-{secrets.token_hex(8)}{target.suffix[:16]}"
+    return target.parent / f".tcnn-{os.urandom(8).hex()}{target.suffix[:16]}"
 
 
 def _final(path: Path) -> Path:
@@ -179,4 +183,4 @@ def _cannot_write(path: Path, error: OSError) -> CodecError:
     reason = error.strerror or " ".join(str(error).split())
     if not path.is_absolute() and error.errno == errno.ENOENT:
         reason = "the working folder does not exist any more"
-    return CodecError(f"cannot write '{path}': {reason}; choose another name or folder")
+    return CodecError(f"cannot write '{path}': {reason}", remedy="choose another name or folder")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,54 +21,65 @@ _ORIENTATION = 0x0112
 _PREFIX = 16  # bytes by which Pillow's plugins tell whether a file is theirs
 
 
-def open_picture(path: Path) -> Image.Image | None:
-    """The image with only its header read, or None where the file is none that Pillow knows.
+@dataclass(frozen=True)
+class OpenedImage:
+    """An image with only its header read.
+
+    heif: what an AVIF or HEIC file says beside its pixels; None for other formats.
+    """
+
+    path: Path
+    image: Image.Image
+    heif: HeifFacts | None = None
+
+
+def open_picture(path: Path) -> OpenedImage | None:
+    """An image file, or None where it is none that Pillow knows; to be closed by the caller.
 
     Raises CodecError for an image that is damaged, or that would need a library that is not there.
     """
     with reading(path):
         item = read_heif(path)
         if item is not None and not item.avif:
-            return _open_heic(path) if item.still else None
+            return OpenedImage(path, _open_heic(path), item) if item.still else None
         Image.init()
         formats = [name for name in _FORMATS if name in Image.OPEN]
         try:
-            return Image.open(path, formats=formats)
+            image = Image.open(path, formats=formats)
+            return OpenedImage(path, image, item if image.format == "AVIF" else None)
         except UnidentifiedImageError:
             _refuse_image(path, formats)
         if item is not None:
             raise CodecError(
-                f"'{path}' is an AVIF image, and this Pillow cannot read it; upgrade Pillow to one "
-                "with AVIF (pip install -U pillow), or save the image as PNG"
+                f"'{path}' is an AVIF image, and this Pillow cannot read it",
+                remedy="upgrade Pillow to one with AVIF (pip install -U pillow), or save the image "
+                "as PNG",
             )
         return None
 
 
-def open_known(path: Path) -> Image.Image:
+def open_known(path: Path) -> OpenedImage:
     """As `open_picture`, but CodecError where the file is no image."""
-    image = open_picture(path)
-    if image is None:
+    opened = open_picture(path)
+    if opened is None:
         raise CodecError(
-            f"'{path}' is not an image, by its content; remove it from the folder or replace it"
+            f"'{path}' is not an image, by its content",
+            remedy="remove it from the folder or replace it",
         )
-    return image
+    return opened
 
 
-def heif_facts(path: Path, image: Image.Image) -> HeifFacts | None:
-    """What an AVIF or HEIC file says beside its pixels; None for other formats."""
-    return read_heif(path) if image.format in ("AVIF", "HEIF") else None
-
-
-def orientation(path: Path, image: Image.Image) -> int:
-    """The EXIF or XMP orientation of the pixels that `image` gives, 1 to 8.
+def orientation(opened: OpenedImage) -> int:
+    """The EXIF or XMP orientation of the pixels that the image gives, 1 to 8.
 
     Decodes the pixels only where the file says so behind them, as PNG may.
     """
+    image = opened.image
     if image.format == "TIFF":
         return 1  # Pillow turns it upright as it loads it
     if image.format == "PNG" and not {"exif", "xmp", "XML:com.adobe.xmp"} & image.info.keys():
         # Pillow would decode all pixels to look for EXIF data behind them.
-        with path.open("rb") as file:
+        with opened.path.open("rb") as file:
             if not any(chunk.name in (b"eXIf", b"iTXt", b"zTXt") for chunk in png_chunks(file)):
                 return 1
     return _known(image.getexif().get(_ORIENTATION))
@@ -94,10 +106,11 @@ def reading(path: Path) -> Iterator[None]:
     except Exception as error:  # Pillow's decoders raise nearly anything for damaged data
         if isinstance(error, OSError) and error.errno is not None:
             raise CodecError(
-                f"cannot read '{path}': {error.strerror}; check its name and rights"
+                f"cannot read '{path}': {error.strerror}", remedy="check its name and rights"
             ) from error
         raise CodecError(
-            f"image '{path}' is damaged or truncated ({one_line(error)}); replace or re-export it"
+            f"image '{path}' is damaged or truncated ({one_line(error)})",
+            remedy="replace or re-export it",
         ) from error
 
 
@@ -111,8 +124,8 @@ def _open_heic(path: Path) -> Image.Image:
         from pillow_heif import HeifImageFile
     except ImportError as error:
         raise CodecError(
-            f"'{path}' is a HEIC image, which needs pillow-heif ({error}); install it with: pip "
-            "install pillow-heif, or save the image as PNG"
+            f"'{path}' is a HEIC image, which needs pillow-heif ({error})",
+            remedy="install it with: pip install pillow-heif, or save the image as PNG",
         ) from error
     image: Image.Image = HeifImageFile(path)  # type: ignore[no-untyped-call]
     return image
@@ -134,6 +147,7 @@ def _refuse_image(path: Path, formats: list[str]) -> None:
                 factory(file, str(path))
         except Exception as error:
             raise CodecError(
-                f"'{path}' is a {name} image that is damaged, or of a kind that Pillow cannot read "
-                f"({one_line(error)}); re-export it, or give a PNG"
+                f"'{path}' is a {name} image that is damaged, or of a kind that Pillow cannot "
+                f"read ({one_line(error)})",
+                remedy="re-export it, or give a PNG",
             ) from error

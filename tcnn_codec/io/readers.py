@@ -5,46 +5,54 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tcnn_codec.errors import CodecError
-from tcnn_codec.io.frames import Frame, Source
+from tcnn_codec.io.frames import Frame, Reader, Source
 from tcnn_codec.io.images import open_folder, open_image
 from tcnn_codec.io.video import open_video
 
 
-def open_source(path: Path, first: int = 0, last: int | None = None, *, max_pixels: int) -> Source:
-    """Open frames first:last, half-open, of an image, a video or a folder of frames.
+@dataclass(frozen=True)
+class BorderedReader:
+    """Gives the frames of another reader of `path`, and one line for whatever it throws."""
+
+    path: Path
+    inner: Reader
+
+    def frames(self) -> Generator[Frame, None, None]:
+        with _border(self.path):
+            yield from self.inner.frames()
+
+
+def open_source(path: Path, first: int = 0, stop: int | None = None, *, max_pixels: int) -> Source:
+    """Open frames first:stop, half-open, of an image, a video or a folder of frames.
 
     The content decides and not the extension: a folder is a video of its images, a file that
-    Pillow knows is an image (a video if it is animated), anything else must be a video. `last`
+    Pillow knows is an image (a video if it is animated), anything else must be a video. `stop`
     beyond the end means the end. `max_pixels` limits height times width of a frame.
 
     Raises CodecError, one line, for a path that is missing, unreadable, empty or no picture at
     all, for damaged content, for a picture above the limit and for an empty selection.
     """
-    if first < 0 or (last is not None and last <= first):
+    if first < 0 or (stop is not None and stop <= first):
         raise CodecError(
-            f"frames {first}:{'' if last is None else last} select nothing: "
-            "give A:B with 0 <= A < B"
+            f"frames {first}:{('' if stop is None else stop)} select nothing",
+            "a range holds at least one frame",
+            "give A:B with 0 <= A < B",
         )
     with _border(path):
-        source = _open(path, first, last, max_pixels)
-
-    def read() -> Generator[Frame, None, None]:
-        with _border(path):
-            yield from source.read()
-
-    return replace(source, read=read)
+        source = _open(path, first, stop, max_pixels)
+    return replace(source, reader=BorderedReader(path, source.reader))
 
 
-def _open(path: Path, first: int, last: int | None, max_pixels: int) -> Source:
+def _open(path: Path, first: int, stop: int | None, max_pixels: int) -> Source:
     if os.path.isdir(path):
-        return open_folder(path, first, last, max_pixels=max_pixels)
+        return open_folder(path, first, stop, max_pixels=max_pixels)
     _check_readable(path)
-    image = open_image(path, first, last, max_pixels=max_pixels)
-    return image or open_video(path, first, last, max_pixels=max_pixels)
+    image = open_image(path, first, stop, max_pixels=max_pixels)
+    return image or open_video(path, first, stop, max_pixels=max_pixels)
 
 
 @contextmanager
@@ -60,20 +68,25 @@ def _border(path: Path) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise CodecError(
-            f"'{path}' cannot be read: it is damaged, or of a kind that the installed libraries do "
-            f"not handle ({reason}); re-export it in a usual format, such as PNG or MP4"
+            f"'{path}' cannot be read: it is damaged, or of a kind that the installed libraries "
+            f"do not handle ({reason})",
+            remedy="re-export it in a usual format, such as PNG or MP4",
         ) from error
 
 
 def _check_readable(path: Path) -> None:
     if not os.path.lexists(path):
-        raise CodecError(f"input '{path}' does not exist; check the path")
+        raise CodecError(f"input '{path}' does not exist", remedy="check the path")
     if not os.path.isfile(path):
-        raise CodecError(f"input '{path}' is no regular file; give a file or a folder of frames")
+        raise CodecError(
+            f"input '{path}' is no regular file", remedy="give a file or a folder of frames"
+        )
     try:
         with path.open("rb") as file:
             empty = not file.read(1)
     except OSError as error:
-        raise CodecError(f"cannot read '{path}': {error.strerror}; check its rights") from error
+        raise CodecError(
+            f"cannot read '{path}': {error.strerror}", remedy="check its rights"
+        ) from error
     if empty:
-        raise CodecError(f"input '{path}' is empty (0 bytes); give an image or a video")
+        raise CodecError(f"input '{path}' is empty (0 bytes)", remedy="give an image or a video")

@@ -17,7 +17,7 @@ from PIL import Image
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io.deep import DEEP_FORMATS, read_deep, read_deep_heic, read_deep_tiff
 from tcnn_codec.io.geometry import Geometry
-from tcnn_codec.io.pictures import heif_facts, tiff_orientation
+from tcnn_codec.io.pictures import OpenedImage, tiff_orientation
 from tcnn_codec.io.silence import silent_library
 from tcnn_codec.io.structure import box, content, png_chunks
 
@@ -48,11 +48,12 @@ class Samples:
     transfer: int = 2
 
 
-def describe(path: Path, image: Image.Image) -> Samples:
+def describe(opened: OpenedImage) -> Samples:
     """What the header says, with no pixel decoded."""
+    image, heif = opened.image, opened.heif
     match image.format:
         case "PNG":
-            return _describe_png(path)
+            return _describe_png(opened.path)
         case "TIFF":
             tags: Any = image.tag_v2  # type: ignore[attr-defined]
             return Samples(
@@ -62,12 +63,11 @@ def describe(path: Path, image: Image.Image) -> Samples:
                 signed=_SIGNED in tags.get(_FORMAT, ()),
             )
         case "JPEG2000":
-            return _describe_jpeg2000(path)
+            return _describe_jpeg2000(opened.path)
         case "PPM":
             # Pillow has scaled the samples to the range of its mode, 16 bits in mode I.
             return Samples(bits=16 if netpbm_maximum(image) > 255 else 8)
         case _:
-            heif = heif_facts(path, image)
             return Samples(bits=heif.bits, transfer=heif.transfer) if heif else Samples()
 
 
@@ -115,12 +115,13 @@ def hdr_note(transfer: int) -> str:
     return f"HDR ({HDR[transfer]}) is not tone-mapped"
 
 
-def read_pixels(path: Path, image: Image.Image, samples: Samples) -> U8:
+def read_pixels(opened: OpenedImage, samples: Samples) -> U8:
     """uint8 [height, width, 1|3|4] as stored, not yet upright; decodes the image.
 
     Levels are round(255 v / white), with white the largest value that the file's samples can have.
     Raises CodecError for samples that are not in the range of black to white.
     """
+    path, image = opened.path, opened.image
     count = channels(image)
     if samples.bits > 8 and image.mode in ("RGB", "RGBA", "LA") and image.format in DEEP_FORMATS:
         if image.format == "TIFF":
@@ -170,8 +171,9 @@ def _read_grey(path: Path, image: Image.Image, samples: Samples) -> U8:
     if signed or not (low >= 0 and high <= white):  # so written, it refuses NaN too
         what = "signed samples" if signed else "samples"
         raise CodecError(
-            f"image '{path}' has {what} from {low:g} to {high:g}; samples of its type must "
-            f"be in 0..{white:g}: scale them, or save it with 8 or 16 bits, unsigned"
+            f"image '{path}' has {what} from {low:g} to {high:g}",
+            f"samples of its type must be in 0..{white:g}",
+            "scale them, or save it with 8 or 16 bits, unsigned",
         )
     levels = _levels(white - values.astype(np.float64) if samples.white_is_zero else values, white)
     if samples.transparent is None:
@@ -243,7 +245,8 @@ def _describe_jpeg2000(path: Path) -> Samples:
     if len(depths) > 1 or max(depths) > 127 or max(depths) >= _DEEPEST:
         shown = ", ".join(f"{d % 128 + 1}{'' if d < 128 else ' signed'}" for d in sorted(depths))
         raise CodecError(
-            f"'{path}' is a JPEG 2000 of {shown} bits a sample; allowed are 1 to {_DEEPEST}, "
-            "unsigned, the same for all channels; save it as PNG or TIFF"
+            f"'{path}' is a JPEG 2000 of {shown} bits a sample",
+            f"allowed are 1 to {_DEEPEST}, unsigned, the same for all channels",
+            "save it as PNG or TIFF",
         )
     return Samples(bits=max(depths) + 1)

@@ -38,7 +38,9 @@ def import_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise CodecError(f"videos need PyAV ({error}); install it with: pip install av") from error
+        raise CodecError(
+            f"videos need PyAV ({error})", remedy="install it with: pip install av"
+        ) from error
     return av
 
 
@@ -57,7 +59,8 @@ def open_container(path: Path) -> InputContainer:
             raise broken_at(path, 0, "the file ends too early") from error
         raise CodecError(
             f"'{path}' is neither an image nor a video, or is damaged beyond recognition: Pillow "
-            f"and FFmpeg cannot open it ({reason_of(error)}); give a PNG, JPEG, WebP, MP4, MKV, ..."
+            f"and FFmpeg cannot open it ({reason_of(error)})",
+            remedy="give a PNG, JPEG, WebP, MP4, MKV, ...",
         ) from error
     return container
 
@@ -74,7 +77,7 @@ def select_stream(path: Path, container: InputContainer) -> tuple[VideoStream, i
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
     streams = [s for s in container.streams.video if not s.disposition & pictures]
     if not streams:
-        raise CodecError(f"'{path}' has no video stream; give an image or a video")
+        raise CodecError(f"'{path}' has no video stream", remedy="give an image or a video")
     largest = max(_area(stream) for stream in streams)
     stream = min(streams, key=lambda stream: _rank(stream, Disposition, largest))
     place = streams.index(stream)
@@ -82,8 +85,8 @@ def select_stream(path: Path, container: InputContainer) -> tuple[VideoStream, i
     if stream.codec_context is None:
         name = f"coded as {track.codec}" if track.codec else "of a kind"
         raise CodecError(
-            f"'{path}' is {name}, for which this FFmpeg has no decoder; convert it to H.264, "
-            "HEVC, VP9, AV1 or FFV1"
+            f"'{path}' is {name}, for which this FFmpeg has no decoder",
+            remedy="convert it to H.264, HEVC, VP9, AV1 or FFV1",
         )
     stream.thread_count = _THREADS
     # Threads that decode a frame each report damage too late: PyAV drops what comes up as the

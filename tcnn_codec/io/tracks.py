@@ -12,11 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from tcnn_codec.io.elements import Element, content, ebml_elements, find, riff_chunks
+from tcnn_codec.io.elements import ebml_elements, riff_chunks
 from tcnn_codec.io.geometry import Geometry
 from tcnn_codec.io.heif import clean_aperture, crop_of
-from tcnn_codec.io.structure import Part, box, boxes
-from tcnn_codec.io.structure import content as box_content
+from tcnn_codec.io.structure import Part, box, boxes, content, find
 
 # Matroska (RFC 9559): names of elements.
 _SEGMENT, _TRACKS, _TRACK = b"\x18\x53\x80\x67", b"\x16\x54\xae\x6b", b"\xae"
@@ -87,7 +86,7 @@ def _mp4_track(file: BinaryIO, size: int, id: int) -> Track | None:
         aperture = box(file, entry.start + _ENTRY_HEAD, entry.end, b"clap")
         return Track(
             codec=_text(entry.name),
-            aperture=clean_aperture(box_content(file, aperture)) if aperture else None,
+            aperture=clean_aperture(content(file, aperture)) if aperture else None,
         )
     return None
 
@@ -96,16 +95,16 @@ def _mp4_id(file: BinaryIO, track: Part) -> int | None:
     header = box(file, track.start, track.end, b"tkhd")
     if header is None:
         return None
-    data = box_content(file, header, 24)
+    data = content(file, header, 24)
     at = 20 if data[:1] == b"\1" else 12  # behind two times, of 64 bits in version 1
     return int.from_bytes(data[at : at + 4], "big")
 
 
 def _matroska_tracks(file: BinaryIO, size: int) -> Iterator[Track]:
     """The video tracks that FFmpeg makes streams of, which all have a codec."""
-    place = find(ebml_elements, file, 0, size, _SEGMENT, _TRACKS)
-    for entry in ebml_elements(file, *place) if place else ():
-        if entry.name != _TRACK or entry.end is None:
+    tracks = find(ebml_elements, file, 0, size, _SEGMENT, _TRACKS)
+    for entry in ebml_elements(file, tracks.start, tracks.end) if tracks else ():
+        if entry.name != _TRACK or entry.open:
             continue
         parts = {part.name: part for part in _inside(file, entry)}
         kind, codec = parts.get(_TRACK_TYPE), parts.get(_CODEC)
@@ -119,16 +118,17 @@ def _matroska_tracks(file: BinaryIO, size: int) -> Iterator[Track]:
         yield Track(_text(content(file, codec)), Geometry(1, **edges))
 
 
-def _inside(file: BinaryIO, element: Element) -> Iterator[Element]:
-    end = element.start if element.end is None else element.end
+def _inside(file: BinaryIO, element: Part) -> Iterator[Part]:
+    """Nothing where the size of the element is left open."""
+    end = element.start if element.open else element.end
     return islice(ebml_elements(file, element.start, end), _MOST_PARTS)
 
 
 def _avi_tracks(file: BinaryIO, size: int) -> Iterator[Track]:
     """By the headers of the streams, type and code of the compressor."""
-    place = find(riff_chunks, file, 0, size, b"AVI ", b"hdrl")
-    for stream in riff_chunks(file, *place) if place else ():
-        if stream.name != b"strl" or stream.end is None:
+    header = find(riff_chunks, file, 0, size, b"AVI ", b"hdrl")
+    for stream in riff_chunks(file, header.start, header.end) if header else ():
+        if stream.name != b"strl" or stream.open:
             continue
         parts = {part.name: part for part in riff_chunks(file, stream.start, stream.end)}
         kind, form = parts.get(b"strh"), parts.get(b"strf")

@@ -27,6 +27,7 @@ from tcnn_codec.io.silence import silent_library
 from tcnn_codec.io.streams import Frames, open_container, orientation, select_stream
 from tcnn_codec.io.timing import complete_times, declared_rate, nominal_rate
 from tcnn_codec.io.tracks import Track
+from tcnn_codec.picture import PictureFormat
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -131,44 +132,51 @@ def choose_decoder(facts: StreamFacts) -> Literal["decord", "pyav"]:
     return "decord"
 
 
-def open_video(path: Path, first: int, last: int | None, *, max_pixels: int) -> Source:
-    """A video file as frames first:last, upright, 8-bit grey, RGB or RGBA.
+def open_video(path: Path, first: int, stop: int | None, *, max_pixels: int) -> Source:
+    """A video file as frames first:stop, upright, 8-bit grey, RGB or RGBA.
 
-    Decodes the clip once here, up to `last`, without converting or keeping a frame: so the
+    Decodes the clip once here, up to `stop`, without converting or keeping a frame: so the
     times and the count are exact, and damage is found before any work is spent on the clip.
     Reading goes strictly forward from the start. `complete_times` replaces timestamps that are
     missing or repeated, and `nominal_rate` takes the frame rate from all. Raises CodecError for
     content that is no video, damage, a change of size, too many pixels or an empty selection.
     """
-    survey = _survey(path, last, max_pixels)
+    survey = _survey(path, stop, max_pixels)
     count = len(survey.pts)
-    check_selection(path, first, last, count)
-
-    def read() -> Generator[Frame, None, None]:
-        done = first
-        if choose_decoder(survey.facts) == "decord":
-            for pixels in _decord_frames(path, survey, first):
-                yield Frame(pixels, survey.pts[done])
-                done += 1
-        if done < count:  # PyAV also takes over where decord gave up
-            for pixels in _pyav_frames(path, survey, done):
-                yield Frame(pixels, survey.pts[done])
-                done += 1
-
-    return Source(
+    check_selection(path, first, stop, count)
+    format = PictureFormat(
         kind="video",
         height=survey.height,
         width=survey.width,
         channels=survey.facts.channels,
+        frame_count=count - first,
         time_base=survey.time_base,
         frame_rate=survey.frame_rate,
-        frame_count=count - first,
-        notes=survey.notes,
-        read=read,
     )
+    return Source(format, survey.notes, VideoReader(path, survey, first))
 
 
-def _survey(path: Path, last: int | None, max_pixels: int) -> _Survey:
+@dataclass(frozen=True)
+class VideoReader:
+    """The frames of a surveyed clip from `first` on."""
+
+    path: Path
+    survey: _Survey
+    first: int
+
+    def frames(self) -> Generator[Frame, None, None]:
+        pts, done = self.survey.pts, self.first
+        if choose_decoder(self.survey.facts) == "decord":
+            for pixels in _decord_frames(self.path, self.survey, done):
+                yield Frame(pixels, pts[done])
+                done += 1
+        if done < len(pts):  # PyAV also takes over where decord gave up
+            for pixels in _pyav_frames(self.path, self.survey, done):
+                yield Frame(pixels, pts[done])
+                done += 1
+
+
+def _survey(path: Path, stop: int | None, max_pixels: int) -> _Survey:
     with open_container(path) as container:
         stream, video_streams, track = select_stream(path, container)
         check_size(path, stream.height, stream.width, max_pixels)
@@ -184,20 +192,21 @@ def _survey(path: Path, last: int | None, max_pixels: int) -> _Survey:
             if shown != size:
                 raise CodecError(
                     f"frame {len(stamps)} of '{path}' is {shown[1]}x{shown[0]} and the first "
-                    f"{size[1]}x{size[0]}: one size is needed; re-encode it, or take "
-                    f"--frames 0:{len(stamps)}"
+                    f"{size[1]}x{size[0]}",
+                    "one size is needed",
+                    remedy=f"re-encode it, or take `frames` 0:{len(stamps)}",
                 )
             seen.add(frame, geometry)
             stamps.append(stamp)
-            if len(stamps) == last:
+            if len(stamps) == stop:
                 break
         if not stamps:
             short = f"; {frames.cut_note}" if frames.cut_note else ""
             raise CodecError(
-                f"'{path}' holds no video frame{short}; give a video with at least one"
+                f"'{path}' holds no video frame{short}", remedy="give a video with at least one"
             )
         demuxer = container.format.name
-        pts, time_base, rate = _times(demuxer, stream, frames, stamps, len(stamps) == last)
+        pts, time_base, rate = _times(demuxer, stream, frames, stamps, len(stamps) == stop)
         # The packets run ahead of the frames, so only as many as frames came out are compared.
         packet_pts = frames.packet_pts
         in_order = array("q", sorted(packet_pts)[: len(pts)]) == pts

@@ -12,6 +12,7 @@ import numpy as np
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io.frames import Frame, SinkSpec
 from tcnn_codec.io.streams import import_av
+from tcnn_codec.picture import PictureFormat
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -29,11 +30,11 @@ def write_mp4(path: Path, spec: SinkSpec) -> Iterator[Callable[[Frame], None]]:
     4:2:0, which every player takes; 4:4:4 where a side is odd, because 4:2:0 needs even ones.
     Grey is coded as RGB. The times of the frames are kept exactly.
     """
-    av = import_av()
-    odd = spec.height % 2 or spec.width % 2
+    av, format = import_av(), spec.format
+    odd = format.height % 2 or format.width % 2
     pixel_format = "yuv444p" if odd else "yuv420p"
     # In these units MP4 keeps the start of the clip; by default they are milliseconds.
-    scale = {"movie_timescale": str(spec.time_base.denominator)}
+    scale = {"movie_timescale": str(format.time_base.denominator)}
     with _file(path, "mp4", spec, scale) as container:
         stream = _stream(
             container, "libx264", pixel_format, spec, {"crf": "12", "preset": "medium"}
@@ -46,7 +47,7 @@ def write_mp4(path: Path, spec: SinkSpec) -> Iterator[Callable[[Frame], None]]:
 
         def convert(frame: Frame) -> VideoFrame:
             pixels = frame.pixels
-            rgb = np.repeat(pixels, 3, axis=2) if spec.channels == 1 else pixels
+            rgb = np.repeat(pixels, 3, axis=2) if format.channels == 1 else pixels
             picture: VideoFrame = reformatter.reformat(
                 av.VideoFrame.from_ndarray(rgb, format="rgb24"),
                 format=pixel_format,
@@ -56,7 +57,7 @@ def write_mp4(path: Path, spec: SinkSpec) -> Iterator[Callable[[Frame], None]]:
             )
             return picture
 
-        yield _writer(container, stream, convert, spec)
+        yield _writer(container, stream, convert, format)
 
 
 @contextmanager
@@ -65,12 +66,12 @@ def write_mkv(path: Path, spec: SinkSpec) -> Iterator[Callable[[Frame], None]]:
 
     Matroska keeps the times of the frames to the millisecond.
     """
-    av = import_av()
+    av, format = import_av(), spec.format
     source, pixel_format = {1: ("gray", "gray"), 3: ("rgb24", "bgr0"), 4: ("rgba", "bgra")}[
-        spec.channels
+        format.channels
     ]
     # Version 3 needs slices, and FFmpeg finds none for pictures one pixel wide.
-    options = {"level": "3", "slicecrc": "1"} if spec.width > 1 else {"level": "1"}
+    options = {"level": "3", "slicecrc": "1"} if format.width > 1 else {"level": "1"}
     with _file(path, "matroska", spec) as container:
         stream = _stream(container, "ffv1", pixel_format, spec, options)
         stream.codec_context.color_range = _FULL
@@ -78,28 +79,29 @@ def write_mkv(path: Path, spec: SinkSpec) -> Iterator[Callable[[Frame], None]]:
         reformatter = av.video.reformatter.VideoReformatter()
 
         def convert(frame: Frame) -> VideoFrame:
-            pixels = frame.pixels[:, :, 0] if spec.channels == 1 else frame.pixels
+            pixels = frame.pixels[:, :, 0] if format.channels == 1 else frame.pixels
             picture: VideoFrame = reformatter.reformat(
                 av.VideoFrame.from_ndarray(pixels, format=source), format=pixel_format
             )
             return picture
 
-        yield _writer(container, stream, convert, spec)
+        yield _writer(container, stream, convert, format)
 
 
 @contextmanager
 def _file(
     path: Path, muxer: str, spec: SinkSpec, options: dict[str, str] | None = None
 ) -> Iterator[OutputContainer]:
-    av = import_av()
+    av, format = import_av(), spec.format
     try:
         with av.open(str(path), "w", format=muxer, options=options) as container:
             yield container
     except (av.FFmpegError, OverflowError) as error:  # overflow: times beyond FFmpeg's 32 bits
         reason = getattr(error, "strerror", None) or error
         raise CodecError(
-            f"FFmpeg cannot write '{spec.path}', {spec.width}x{spec.height}, time base "
-            f"{spec.time_base} ({reason}); write .npy or a folder of PNGs instead"
+            f"FFmpeg cannot write '{spec.path}', {format.width}x{format.height}, time base "
+            f"{format.time_base} ({reason})",
+            remedy="write .npy or a folder of PNGs instead",
         ) from error
 
 
@@ -110,17 +112,17 @@ def _stream(
     spec: SinkSpec,
     options: dict[str, str],
 ) -> VideoStream:
-    av = import_av()
+    av, format = import_av(), spec.format
     if codec not in av.codecs_available:
         raise CodecError(
-            f"this PyAV has no {codec} encoder, which '{spec.path.suffix}' needs; "
-            "write .npy or a folder of PNGs, or install PyAV from PyPI"
+            f"this PyAV has no {codec} encoder, which '{spec.path.suffix}' needs",
+            remedy="write .npy or a folder of PNGs, or install PyAV from PyPI",
         )
-    rate = spec.frame_rate.limit_denominator(1_000_000)
+    rate = format.frame_rate.limit_denominator(1_000_000)
     stream = cast("VideoStream", container.add_stream(codec, rate=rate, options=options))
-    stream.width, stream.height = spec.width, spec.height
+    stream.width, stream.height = format.width, format.height
     stream.pix_fmt = pixel_format
-    stream.time_base = stream.codec_context.time_base = spec.time_base
+    stream.time_base = stream.codec_context.time_base = format.time_base
     return stream
 
 
@@ -128,10 +130,10 @@ def _writer(
     container: OutputContainer,
     stream: VideoStream,
     convert: Callable[[Frame], VideoFrame],
-    spec: SinkSpec,
+    format: PictureFormat,
 ) -> Callable[[Frame], None]:
     """Encodes frame by frame and, after the last one, what the encoder still holds back."""
-    step = max(1, round(1 / (spec.frame_rate * spec.time_base)))
+    step = max(1, round(1 / (format.frame_rate * format.time_base)))
     written = shift = 0
 
     def write(frame: Frame) -> None:
@@ -139,10 +141,10 @@ def _writer(
         if written == 0:
             shift = max(0, -frame.pts)  # players drop what lies before time zero
         picture = convert(frame)
-        picture.pts, picture.time_base, picture.duration = frame.pts + shift, spec.time_base, step
+        picture.pts, picture.time_base, picture.duration = frame.pts + shift, format.time_base, step
         container.mux(stream.encode(picture))
         written += 1
-        if written == spec.frame_count:
+        if written == format.frame_count:
             container.mux(stream.encode(None))
 
     return write

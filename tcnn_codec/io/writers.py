@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcnn_codec.errors import CodecError
-from tcnn_codec.io.frames import Frame, Kind, SinkSpec
+from tcnn_codec.io.frames import Frame, SinkSpec
 from tcnn_codec.io.images import save_image
 from tcnn_codec.io.paths import (
     atomic_folder,
@@ -23,6 +22,7 @@ from tcnn_codec.io.paths import (
     flush,
 )
 from tcnn_codec.io.video_writers import write_mkv, write_mp4
+from tcnn_codec.picture import PictureFormat
 
 _STILL_ONLY = (".png", ".webp")
 _VIDEO_ONLY = (".mp4", ".mkv", ".y4m")
@@ -59,13 +59,13 @@ class Sink:
 
     def write(self, frame: Frame) -> None:
         """Append one frame: uint8 [height, width, channels], its pts above the one before."""
-        spec = self._spec
-        expected = (spec.height, spec.width, spec.channels)
+        format = self._spec.format
+        expected = (format.height, format.width, format.channels)
         if frame.pixels.shape != expected or frame.pixels.dtype != np.uint8:
             got = f"{frame.pixels.dtype} {frame.pixels.shape}"
             raise ValueError(f"frame {self._written} is {got}, expected uint8 {expected}")
-        if self._write is None or self._written == spec.frame_count:
-            raise ValueError(f"the sink takes {spec.frame_count} frames, inside a with block")
+        if self._write is None or self._written == format.frame_count:
+            raise ValueError(f"the sink takes {format.frame_count} frames, inside a with block")
         self._write(Frame(np.ascontiguousarray(frame.pixels), frame.pts))
         self._written += 1
 
@@ -81,21 +81,12 @@ class Sink:
     @contextmanager
     def _complete(self) -> Iterator[None]:
         yield
-        if self._written != self._spec.frame_count:
-            raise ValueError(f"{self._written} of {self._spec.frame_count} frames were written")
+        count = self._spec.format.frame_count
+        if self._written != count:
+            raise ValueError(f"{self._written} of {count} frames were written")
 
 
-def open_sink(
-    path: Path,
-    *,
-    kind: Kind,
-    height: int,
-    width: int,
-    channels: int,
-    frame_count: int,
-    time_base: Fraction,
-    frame_rate: Fraction,
-) -> Sink:
+def open_sink(path: Path, format: PictureFormat) -> Sink:
     """A sink for `frame_count` frames of uint8 [height, width, channels].
 
     The extension decides: .png and .webp (lossless) for one frame; .mp4, .mkv, .y4m or a folder
@@ -104,53 +95,54 @@ def open_sink(
     folder. WebP, MP4 and Y4M turn grey into RGB. MP4 keeps pts exactly, MKV to the millisecond,
     Y4M the frame rate only, the others nothing. Raises what `check_sink` raises.
     """
-    check_sink(path, kind=kind, channels=channels, frame_count=frame_count)
-    if path.suffix.lower() == ".webp" and max(height, width) > _WEBP_SIDE:
-        raise CodecError(
-            f"cannot write '{path}': WebP holds {_WEBP_SIDE} pixels a side and the picture is "
-            f"{width}x{height}; write .png or .npy"
-        )
-    return Sink(SinkSpec(path, kind, height, width, channels, frame_count, time_base, frame_rate))
+    check_sink(path, format)
+    return Sink(SinkSpec(path, format))
 
 
-def check_sink(
-    path: Path, *, kind: Kind, channels: int, frame_count: int, reads: Path | None = None
-) -> None:
+def check_sink(path: Path, format: PictureFormat, *, reads: Path | None = None) -> None:
     """Raise CodecError where `open_sink` could not write such frames to `path`.
 
     For an early answer, before any decoding: the extension against the kind, the alpha channel
-    and the number of frames, then what `check_output` looks at.
+    and the number of frames, then what `check_output` looks at, with `reads` the input, then the
+    size against what the extension holds.
     """
-    still = kind == "image"
+    still = format.kind == "image"
     if is_folder_output(path):
         if still:
             what = "is a folder" if os.path.isdir(path) else "has no extension"
             raise CodecError(
-                f"cannot write an image to '{path}': it {what}; "
-                f"name a file ending in one of {_list(_STILL_ONLY + _EITHER)}"
+                f"cannot write an image to '{path}': it {what}",
+                remedy=f"name a file ending in one of {_list(_STILL_ONLY + _EITHER)}",
             )
         check_output_folder(path, reads=reads)
         return
     suffix = path.suffix.lower()
     allowed = _STILL_ONLY + _EITHER if still else _VIDEO_ONLY + _EITHER
-    if suffix in _STILL_ONLY and not still and frame_count > 1:
+    if suffix in _STILL_ONLY and not still and format.frame_count > 1:
         raise CodecError(
-            f"cannot write {frame_count} frames to '{path}': {suffix} holds one; "
-            f"use {_list(allowed)} or a folder, or choose one frame with --frames N:N+1"
+            f"cannot write {format.frame_count} frames to '{path}': {suffix} holds one",
+            remedy=f"use {_list(allowed)} or a folder, or choose one frame with `frames` N:N+1",
         )
-    if suffix not in allowed and not (suffix in _STILL_ONLY and frame_count == 1):
+    if suffix not in allowed and not (suffix in _STILL_ONLY and format.frame_count == 1):
         folder = "" if still else " or a folder of PNGs (no extension)"
         what = "an image" if still else "a video"
         raise CodecError(
-            f"cannot write {what} to '{path}': extension '{suffix}' is not one of "
-            f"{_list(allowed)}{folder}"
+            f"cannot write {what} to '{path}': extension '{suffix}'",
+            f"allowed are {_list(allowed)}{folder}",
+            "name the output so",
         )
-    if channels == 4 and suffix in _WITHOUT_ALPHA:
+    if format.channels == 4 and suffix in _WITHOUT_ALPHA:
         raise CodecError(
-            f"cannot write '{path}': {suffix} has no alpha channel and the frames have; "
-            "use .mkv, .npy or a folder of PNGs"
+            f"cannot write '{path}': {suffix} has no alpha channel and the frames have",
+            remedy="use .mkv, .npy or a folder of PNGs",
         )
     check_output(path, reads=reads)
+    if suffix == ".webp" and max(format.height, format.width) > _WEBP_SIDE:
+        raise CodecError(
+            f"cannot write '{path}': WebP holds {_WEBP_SIDE} pixels a side and the picture is "
+            f"{format.width}x{format.height}",
+            remedy="write .png or .npy",
+        )
 
 
 def is_folder_output(path: Path) -> bool:
@@ -182,7 +174,7 @@ def _write_image(path: Path, spec: SinkSpec) -> Iterator[Write]:
 
 @contextmanager
 def _write_folder(path: Path, spec: SinkSpec) -> Iterator[Write]:
-    digits = max(5, len(str(spec.frame_count - 1)))
+    digits = max(5, len(str(spec.format.frame_count - 1)))
     index = 0
 
     def write(frame: Frame) -> None:
@@ -197,9 +189,10 @@ def _write_folder(path: Path, spec: SinkSpec) -> Iterator[Write]:
 
 @contextmanager
 def _write_npy(path: Path, spec: SinkSpec) -> Iterator[Write]:
-    shape: tuple[int, ...] = (spec.height, spec.width, spec.channels)
-    if spec.kind == "video":
-        shape = (spec.frame_count, *shape)
+    format = spec.format
+    shape: tuple[int, ...] = (format.height, format.width, format.channels)
+    if format.kind == "video":
+        shape = (format.frame_count, *shape)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
@@ -216,10 +209,11 @@ def _write_y4m(path: Path, spec: SinkSpec) -> Iterator[Write]:
 
     Rounding to 8-bit YUV loses a little: RGB comes back within about two levels.
     """
-    rate = spec.frame_rate.limit_denominator(1_000_000)
+    format = spec.format
+    rate = format.frame_rate.limit_denominator(1_000_000)
     with path.open("wb") as file:
         file.write(
-            f"YUV4MPEG2 W{spec.width} H{spec.height} F{rate.numerator}:{rate.denominator} "
+            f"YUV4MPEG2 W{format.width} H{format.height} F{rate.numerator}:{rate.denominator} "
             "Ip A1:1 C444 XCOLORRANGE=LIMITED\n".encode()
         )
 

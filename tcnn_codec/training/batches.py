@@ -7,14 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tcnn_codec.siren import SirenSpec
-
-U32 = NDArray[np.uint32]
+from tcnn_codec.dtypes import U32
+from tcnn_codec.layout import Tensor
 
 # For a given number of pixels visited, small batches and many steps fit best, until what a step
-# costs beside its pixels shows (docs/results.md).
+# costs beside its pixels shows (docs/log.md).
 BATCH = 8192
 # Steps of one call into the backend, between two reports; fewer where steps are long, since
 # nothing interrupts a call. In multiplications, a second or less with AVX2.
@@ -26,19 +24,16 @@ MULTIPLICATIONS_PER_CALL = 4e10
 class Batches:
     """Which pixels each step sees: step s takes order[(start + stride*i) % len(order)], i < count.
 
-    order: uint32 pixel indices. starts: one (start, stride) per step. A stride coprime to
-    len(order), with starts advancing by count*stride, visits every entry once per epoch.
+    order: uint32 pixel indices, those of the job. starts: one (start, stride) per step. A stride
+    coprime to len(order), with starts advancing by count*stride, visits every entry once per epoch.
     """
 
-    order: U32
     starts: Sequence[tuple[int, int]]
     count: int
 
-    def indices(self, step: int) -> U32:
+    def indices(self, order: U32, step: int) -> U32:
         start, stride = self.starts[step]
-        return self.order[
-            (start + stride * np.arange(self.count, dtype=np.int64)) % self.order.size
-        ]
+        return order[(start + stride * np.arange(self.count, dtype=np.int64)) % order.size]
 
 
 def batch_size(pixels: int) -> int:
@@ -46,10 +41,11 @@ def batch_size(pixels: int) -> int:
     return min(pixels, BATCH)
 
 
-def steps_per_call(spec: SirenSpec, pixels: int) -> int:
+def steps_per_call(tensors: Sequence[Tensor], pixels: int) -> int:
     """How many steps to hand to the backend at once; changes no result."""
-    newton_schulz = sum(rows * columns * min(rows, columns) for rows, columns in spec.layer_shapes)
-    multiplications = 3 * spec.parameter_count * batch_size(pixels) + 15 * newton_schulz
+    newton_schulz = sum(t.size * min(t.shape) for t in tensors if len(t.shape) == 2)
+    parameters = sum(tensor.size for tensor in tensors)
+    multiplications = 3 * parameters * batch_size(pixels) + 15 * newton_schulz
     return max(1, min(MOST_STEPS_PER_CALL, int(MULTIPLICATIONS_PER_CALL / multiplications)))
 
 
@@ -60,14 +56,13 @@ def shuffle(pixels: int, seed: int) -> U32:
 
 
 def draw_batches(
-    rng: np.random.Generator, order: U32, steps: int, per_call: int, part: int
+    rng: np.random.Generator, pixels: int, steps: int, per_call: int, part: int
 ) -> Iterator[Batches]:
     """Random pixel batches, per_call steps at a time, anew after each part; every pixel about once
     per epoch.
 
-    One shuffle, `order`, serves all epochs: each reads it from its own start with its own stride.
+    The job's one shuffle serves all epochs: each reads it from its own start with its own stride.
     """
-    pixels = len(order)
     count = batch_size(pixels)
     per_epoch = pixels // count
     starts: list[tuple[int, int]] = []
@@ -77,7 +72,7 @@ def draw_batches(
         starts.append((start, stride))
         start = (start + stride * count) % pixels
         if len(starts) == per_call or (step + 1) % part == 0 or step == steps - 1:
-            yield Batches(order, tuple(starts), count)
+            yield Batches(tuple(starts), count)
             starts = []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcnn_codec.siren import F32
+from tcnn_codec.dtypes import F32
 
 WARM_UP_SHARE, MOST_WARM_UP = 0.1, 100
 

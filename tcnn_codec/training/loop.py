@@ -7,62 +7,63 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tcnn_codec.backends.base import U8, U32, Backend
+from tcnn_codec.dtypes import F32
 from tcnn_codec.errors import CodecError
-from tcnn_codec.siren import F32, Grid, SirenSpec
+from tcnn_codec.layout import S
 from tcnn_codec.training.batches import draw_batches, steps_per_call
+from tcnn_codec.training.job import Job, Trainer
 from tcnn_codec.training.optimiser import OptimiserState
 
 #: Called with (steps done, PSNR in dB over the last REPORTED_STEPS batches at most).
-Progress = Callable[[int, float], None]
+StepReport = Callable[[int, float], None]
 
 REPORTED_STEPS = 20
 
 
 def train(
-    backend: Backend,
-    spec: SirenSpec,
-    state: OptimiserState,
-    grid: Grid,
-    target: U8,
-    order: U32,
+    trainer: Trainer,
+    job: Job[S],
     rates: F32,
     rng: np.random.Generator,
-    scales: F32 | None = None,
     *,
     part: int | None = None,
-    before_part: Callable[[int], None] | None = None,
-    progress: Progress | None = None,
-) -> None:
-    """One Backend.fit_steps step for each of rates over random batches; changes state in place.
+    before_part: Callable[[int, OptimiserState], None] | None = None,
+    report: StepReport | None = None,
+) -> F32:
+    """The parameters after one step for each of rates, float32 [steps], over random batches.
 
-    order: `shuffle` of the grid's pixels. rates, scales: float32 [steps], [parameter_count], as
-    Backend.fit_steps takes them. before_part: called with the steps done before each `part` of
-    them; may change state.params and scales. Raises CodecError when the loss or a parameter stops
-    being finite.
+    trainer: of the job. before_part: called with the steps done and the state before each `part`
+    of them; may change the state's params and scales. Raises CodecError when the loss or a
+    parameter stops being finite.
     """
     done, part = 0, part or len(rates)
-    per_call = steps_per_call(spec, grid.pixels)
-    for batches in draw_batches(rng, order, len(rates), per_call, part):
+    tensors, pixels = job.spec.tensors, job.grid.pixels
+    per_call = steps_per_call(tensors, pixels)
+    for batches in draw_batches(rng, pixels, len(rates), per_call, part):
         if before_part is not None and done % part == 0:
-            before_part(done)
-        last = done + len(batches.starts)
-        losses = backend.fit_steps(spec, state, grid, target, batches, rates[done:last], scales)
-        done = last
+            state = trainer.state()
+            before_part(done, state)
+            trainer.load(state)
+        after = done + len(batches.starts)
+        losses = trainer.steps(batches, rates[done:after])
+        done = after
         loss = float(losses.mean())
         if not math.isfinite(loss):
             raise _diverged(done, f"the loss is {loss}")
-        if progress is not None:
-            progress(done, psnr_of_loss(float(losses[-REPORTED_STEPS:].mean())))
+        if report is not None:
+            report(done, psnr_of_loss(float(losses[-REPORTED_STEPS:].mean())))
+    params = trainer.state().params
     # The loss of a step is the one before it.
-    if not np.isfinite(state.params).all():
+    if not np.isfinite(params).all():
         raise _diverged(done, "a parameter is not finite")
+    return params
 
 
 def _diverged(done: int, what: str) -> CodecError:
     return CodecError(
-        f"fitting diverged at step {done}: {what}; "
-        "it must stay finite; choose another --seed or a smaller --width"
+        f"fitting diverged at step {done}: {what}",
+        "it must stay finite",
+        "choose another `seed` or a smaller `width`",
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcnn_codec.siren import F32, SirenSpec
+from tcnn_codec.dtypes import F32
+from tcnn_codec.layout import Tensor
 
 BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-8
 MOMENTUM = 0.95
@@ -23,23 +25,46 @@ class OptimiserState:
     """Parameters and moments, each float32 [parameter_count]; changed in place.
 
     mean: Adam's first moment, Muon's momentum. variance: Adam's second moment, unused by Muon.
-    rate_weight: of the rate term on weights, see `shrink`.
+    rate_weight: of the rate term on weights, see `shrink`. scales: None, or float32
+    [parameter_count], 0 or more: then Adam moves weights too, without the rate term, and learning
+    rates are in units of the parameter's scale; one of scale 0 stays exactly as it is.
     """
 
     params: F32
     mean: F32
     variance: F32
     rate_weight: float = 0.0
-    step: int = 0
+    scales: F32 | None = None
+    steps_done: int = 0
 
     @classmethod
-    def start(cls, params: F32, rate_weight: float = 0.0) -> OptimiserState:
-        return cls(params.copy(), np.zeros_like(params), np.zeros_like(params), rate_weight)
+    def start(
+        cls, params: F32, rate_weight: float = 0.0, scales: F32 | None = None
+    ) -> OptimiserState:
+        zeros = np.zeros_like(params)
+        return cls(params, zeros, zeros, rate_weight, scales).copy()
+
+    def copy(self) -> OptimiserState:
+        """With arrays of its own."""
+        return OptimiserState(
+            params=self.params.copy(),
+            mean=self.mean.copy(),
+            variance=self.variance.copy(),
+            rate_weight=self.rate_weight,
+            scales=None if self.scales is None else self.scales.copy(),
+            steps_done=self.steps_done,
+        )
 
 
-def optimise(spec: SirenSpec, state: OptimiserState, gradient: F32, learning_rate: float) -> None:
+def optimise(
+    tensors: Sequence[Tensor], state: OptimiserState, gradient: F32, learning_rate: float
+) -> None:
     """One step with gradient, float32 [parameter_count]; changes state in place."""
-    for tensor in spec.tensors:
+    if state.scales is not None:
+        adam_step(state, slice(0, state.params.size), gradient, state.scales, learning_rate)
+        state.steps_done += 1
+        return
+    for tensor in tensors:
         params, mean = state.params[tensor.place], state.mean[tensor.place]
         new, shape = gradient[tensor.place], tensor.shape
         if len(shape) == 2:
@@ -50,18 +75,7 @@ def optimise(spec: SirenSpec, state: OptimiserState, gradient: F32, learning_rat
             shrink(params.reshape(shape), learning_rate * state.rate_weight)
         else:
             adam_step(state, tensor.place, new, np.float32(1), learning_rate)
-    state.step += 1
-
-
-def optimise_scaled(
-    state: OptimiserState, gradient: F32, learning_rate: float, scales: F32
-) -> None:
-    """One step of Adam on every parameter, the learning rate in units of its scale, 0 or more.
-
-    gradient, scales: float32 [parameter_count]. Without the rate term.
-    """
-    adam_step(state, slice(0, state.params.size), gradient, scales, learning_rate)
-    state.step += 1
+    state.steps_done += 1
 
 
 def shrink(weights: F32, rate: float) -> None:
@@ -108,7 +122,7 @@ def adam_step(
     The learning rate is in units of scale.
     """
     params, mean, variance = (x[place] for x in (state.params, state.mean, state.variance))
-    steps = state.step + 1
+    steps = state.steps_done + 1
     mean += (gradient - mean) * np.float32(1 - BETA1)
     variance *= np.float32(BETA2)
     variance += gradient * gradient * np.float32(1 - BETA2)

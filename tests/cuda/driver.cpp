@@ -131,7 +131,7 @@ std::vector<float> run(const Case& of, bool graph) {
   for (Arrays& array : arrays) jobs.push_back(array.job(of));
   cuda::Choices choices = of.choices;
   choices.graph = graph;
-  Optimiser constants{};
+  OptimiserConstants constants{};
   constants.beta1 = 0.9f;
   constants.beta2 = 0.99f;
   constants.epsilon = 1e-8f;

@@ -34,7 +34,7 @@ const Bfloat16Kernels& bfloat16_kernels_for(const std::string& isa) {
 #endif
   throw std::invalid_argument("precision bfloat16 is not available on CPU instruction set '" + isa +
                               "' here; allowed is avx512 on a processor with AVX512_BF16; leave "
-                              "--precision out, or give --precision float32");
+                              "`precision` out, or choose 'float32'");
 }
 
 std::vector<std::string> available_isas() {

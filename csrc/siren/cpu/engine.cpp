@@ -289,7 +289,8 @@ struct Siren::Engine {
                          std::min(first + kSumsPerTask, layout.sums));
     });
     const double values = double(batch.count) * shape.out_channels;
-    unpack_gradient(shape, grid, layout, layout.view(summed), 2 / values, out);
+    unpack_gradient(shape, grid, layout, layout.view(summed),
+                    target.output_gradient ? 1 : 2 / values, out);
     double squared_error = 0;
     for (const double part : squared_errors) squared_error += part;
     return squared_error / values;
@@ -372,17 +373,17 @@ double Siren::loss_and_grad(const SirenShape& shape, const float* params, const 
 
 void Siren::fit_steps(const SirenShape& shape, Optimiser& state, const EncodedGrid& grid,
                       const Target& target, const std::vector<Batch>& batches,
-                      const float* learning_rates, const float* scales, double* losses) {
+                      const float* learning_rates, double* losses) {
   const std::lock_guard<std::mutex> lock(engine_->busy);
   const int64_t count = shape.parameter_count();
   float* gradient = engine_->gradient.need(count);
   for (size_t i = 0; i < batches.size(); ++i) {
     losses[i] = engine_->loss_and_grad(shape, state.params, grid, target, batches[i], gradient);
-    if (scales)
-      engine_->kernels.adam(state, gradient, learning_rates[i], scales, 0, count);
+    if (state.scales)
+      engine_->kernels.adam(state, gradient, learning_rates[i], state.scales, 0, count);
     else
       engine_->optimise(shape, state, gradient, learning_rates[i]);
-    ++state.step;
+    ++state.steps_done;
   }
 }
 

@@ -15,7 +15,7 @@ using tcnn_codec::Optimiser;
 // is in units of scales[i], or of 1 where that is null.
 INLINE void adam_step(const Optimiser& state, const float* gradient, float learning_rate,
                       const float* scales, int64_t first, int64_t last) {
-  const double t = double(state.step + 1);
+  const double t = double(state.steps_done + 1);
   const float rate = float(learning_rate / (1 - pow(double(state.beta1), t)));
   const float correction = float(1 / sqrt(1 - pow(double(state.beta2), t)));
   for (int64_t i = first; i < last; ++i) {

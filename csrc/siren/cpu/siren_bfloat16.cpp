@@ -193,7 +193,7 @@ struct Bfloat16Tiles {
       TileCoordinates tile;
       cursor.read(net, valid, tile);
       output_layer(net, forward(net, tile, rows, pairs, cosines), y);
-      sums.squared_error += subtract_target(net, target, tile, valid, y);
+      sums.squared_error += error_of_output(net, target, tile, valid, y);
       backward(net, tile, y, pairs, cosines, deltas, input_delta, sums);
     }
   }

@@ -122,7 +122,7 @@ struct Tiles {
       cursor.read(net, valid, tile);
       forward(net, tile, sines, cosines);
       output_layer(net, stride(net), sines + (layers - 1) * layer_size, y);
-      sums.squared_error += subtract_target(net, target, tile, valid, y);
+      sums.squared_error += error_of_output(net, target, tile, valid, y);
       backward(net, tile, y, sines, cosines, delta, next, sums);
     }
   }

@@ -164,20 +164,22 @@ INLINE void input_layer_pairs(const PackedNet& net, ptrdiff_t stride, int vector
 template <int CHANNELS>
 INLINE void gather_target(const Target& target, const TileCoordinates& tile, int valid,
                           float* wanted) {
+  const float* values = target.f32 ? target.f32 : target.output_gradient;
   for (int p = 0; p < valid; ++p) {
     const int64_t at = int64_t(tile.pixel[p]) * CHANNELS;
     for (int c = 0; c < CHANNELS; ++c)
       wanted[p * kOut + c] =
-          target.u8 ? float(target.u8[at + c]) * (2.0f / 255.0f) - 1.0f : target.f32[at + c];
+          target.u8 ? float(target.u8[at + c]) * (2.0f / 255.0f) - 1.0f : values[at + c];
   }
 }
 
-// y becomes y - target for the first `valid` pixels and 0 for the others and for channels that
-// the target lacks; returns the sum of squares.
-INLINE double subtract_target(const PackedNet& net, const Target& target,
+// y becomes the error, y - target, or the output's gradient where that is the target, for the first
+// `valid` pixels, and 0 for the others and for channels that the target lacks; returns the sum of
+// squared errors.
+INLINE double error_of_output(const PackedNet& net, const Target& target,
                               const TileCoordinates& tile, int valid, float* y) {
   float wanted[kTile * kOut];
-  for (int i = 0; i < kTile * kOut; ++i) wanted[i] = y[i];
+  for (int i = 0; i < kTile * kOut; ++i) wanted[i] = target.output_gradient ? 0 : y[i];
   switch (net.shape.out_channels) {
     case 1:
       gather_target<1>(target, tile, valid, wanted);
@@ -187,6 +189,10 @@ INLINE double subtract_target(const PackedNet& net, const Target& target,
       break;
     default:
       gather_target<4>(target, tile, valid, wanted);
+  }
+  if (target.output_gradient) {
+    for (int i = 0; i < kTile * kOut; ++i) y[i] = wanted[i];
+    return 0;
   }
   Vec squares = Vec::zero();
   for (int i = 0; i < kTile * kOut; i += Vec::lanes) {

@@ -264,13 +264,13 @@ Plan make_plan(int device, const DeviceInfo& info, const SirenShape& from,
 }
 
 void fit_steps(int device, const SirenShape& from, const std::vector<Job>& jobs, int steps,
-               const Optimiser& state, const Plan& plan, char* workspace, Stream stream) {
+               const OptimiserConstants& constants, const Plan& plan, char* workspace,
+               Stream stream) {
   const UseDevice use(device);
   const Shape shape = padded_shape(from);
   const Kernels kernels = kernels_for(shape, plan.tiles);
   Launch launch = prepare(shape, jobs, plan, workspace, stream);
-  launch.constants = {state.beta1,    state.beta2,       state.epsilon,
-                      state.momentum, state.rate_weight, state.rate_floor};
+  launch.constants = constants;
   launch.move = true;
   launch.steps = steps;
   const size_t shared = plan.shared_bytes;

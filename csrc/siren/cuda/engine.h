@@ -58,7 +58,8 @@ Plan make_plan(int device, const DeviceInfo& info, const SirenShape& shape,
 
 // Each throws DeviceError. workspace: plan.workspace_bytes.
 void fit_steps(int device, const SirenShape& shape, const std::vector<Job>& jobs, int steps,
-               const Optimiser& constants, const Plan& plan, char* workspace, Stream stream);
+               const OptimiserConstants& constants, const Plan& plan, char* workspace,
+               Stream stream);
 // gradient and one loss of each job; `steps` names its batch, with rates of no meaning.
 void loss_and_grad(int device, const SirenShape& shape, const std::vector<Job>& jobs,
                    const Plan& plan, char* workspace, Stream stream);

@@ -17,7 +17,7 @@ constexpr int kSharedFront = 16 * kMostWarps;
 // What every kernel is told.
 struct Launch {
   Shape shape;
-  Constants constants;
+  OptimiserConstants constants;
   const Network* networks;
   int group;  // blocks of one network
   Division division;

@@ -162,8 +162,9 @@ DEVICE void shrink(float* weights, int rows, int columns, float rate, float floo
 // Muon on the weight of `layer`, whose update with Nesterov momentum `reduce` left where the
 // gradient was, then the rate term. scratch: muon_bytes, of shared memory with kShared.
 template <bool kShared>
-DEVICE void muon_step(const Shape& shape, const Network& network, const Constants& constants,
-                      int layer, float learning_rate, char* scratch, float* sums_of_warps) {
+DEVICE void muon_step(const Shape& shape, const Network& network,
+                      const OptimiserConstants& constants, int layer, float learning_rate,
+                      char* scratch, float* sums_of_warps) {
   const int rows = shape.rows(layer), columns = shape.columns(layer), size = rows * columns;
   const MuonShape sides(shape, layer);
   const int stride = sides.stride, narrow = sides.narrow;
@@ -212,7 +213,7 @@ DEVICE void muon_step(const Shape& shape, const Network& network, const Constant
 // Every weight matrix to one block. scratch: see muon_step.
 template <bool kShared>
 DEVICE_CALL inline void optimise(const Shape& shape, const Network& network,
-                                 const Constants& constants, const Group& group, int step,
+                                 const OptimiserConstants& constants, const Group& group, int step,
                                  char* scratch, float* sums_of_warps) {
   if (network.scales) return;
   for (int layer = group.index; layer < shape.layers(); layer += group.size) {

@@ -50,11 +50,6 @@ struct Step {
   float adam_rate, adam_correction;  // learning_rate / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
 };
 
-// Of the optimiser, see siren/contract.h.
-struct Constants {
-  float beta1, beta2, epsilon, momentum, rate_weight, rate_floor;
-};
-
 // A pointer into device memory; the kernels' compiler is told so.
 template <class T>
 struct Global {

@@ -8,8 +8,8 @@ namespace tcnn_codec {
 namespace cuda {
 
 // Adam (Kingma & Ba, arXiv 1412.6980, algorithm 1) on parameter i.
-DEVICE void adam_step(const Network& network, const Constants& constants, const Step& step, int i,
-                      float gradient) {
+DEVICE void adam_step(const Network& network, const OptimiserConstants& constants, const Step& step,
+                      int i, float gradient) {
   const float mean = network.mean[i] + (gradient - network.mean[i]) * (1 - constants.beta1);
   const float variance =
       network.variance[i] * constants.beta2 + gradient * gradient * (1 - constants.beta2);
@@ -22,8 +22,9 @@ DEVICE void adam_step(const Network& network, const Constants& constants, const 
 // The gradient of the mean squared error by one parameter. With `move`, Adam on biases, and on
 // everything where there are scales; of a weight that Muon is to move, its momentum, and in the
 // gradient's place its update (Nesterov's).
-DEVICE void finish_gradient(const Shape& shape, const Network& network, const Constants& constants,
-                            const Step& step, bool move, const Slot& slot, float gradient) {
+DEVICE void finish_gradient(const Shape& shape, const Network& network,
+                            const OptimiserConstants& constants, const Step& step, bool move,
+                            const Slot& slot, float gradient) {
   const int i = slot.parameter;
   if (slot.layer < shape.layers() - 1) gradient *= shape.w0;
   if (move && (network.scales || slot.bias)) {
@@ -40,7 +41,7 @@ DEVICE void finish_gradient(const Shape& shape, const Network& network, const Co
 // Sums the blocks' partial gradients, finishes them, and the step's loss. Each warp adds up some
 // blocks', then one of them those sums. shared: a float4 per thread.
 DEVICE_CALL inline void reduce(const Shape& shape, const Network& network,
-                               const Constants& constants, const Division& division,
+                               const OptimiserConstants& constants, const Division& division,
                                const Group& group, int step, bool move, float4* shared) {
   const Lane self = this_lane();
   const int vectors = Partial::vectors(shape);

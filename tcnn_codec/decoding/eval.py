@@ -7,22 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, read_header
-from tcnn_codec.decoder import decode_frames, open_stream
+from tcnn_codec.decoding.decoder import decode_frames, open_stream
+from tcnn_codec.dtypes import U8
 from tcnn_codec.errors import CodecError
 from tcnn_codec.io import atomic_path, check_output, open_source
 from tcnn_codec.io.images import save_image
 from tcnn_codec.metrics import can_measure_ms_ssim, colour, mean_psnr, ms_ssim, psnr
 
-U8 = NDArray[np.uint8]
 ERROR_GAIN = 8
 _NO_MS_SSIM = "MS-SSIM is not measured: it needs torch; pip install torch pytorch-msssim"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Evaluation:
     """psnr_db and ms_ssim are means over frames; ms_ssim is None for pictures too small for it, and
     where it cannot be measured, of which notes has a line."""
 
@@ -42,42 +41,44 @@ class Comparison:
         }
 
 
-def compare_file(
+def eval_file(
     reference: Path,
     path: Path,
     *,
     first: int = 0,
-    last: int | None = None,
+    stop: int | None = None,
     plot: Path | None = None,
     threads: int = 0,
     max_pixels: int = DEFAULT_MAX_PIXELS,
-) -> Comparison:
-    """Quality of `path` against frames first:last of `reference`, which must be as many.
+) -> Evaluation:
+    """Quality of `path` against frames first:stop of `reference`, which must be as many.
 
     plot: a PNG to write, original | decoded | error times 8, of the middle frame. Raises
     CodecError for bad input.
     """
     if plot is not None:
         if plot.suffix.lower() != ".png":
-            raise CodecError(f"--plot is '{plot}'; allowed is a .png; name it so")
+            raise CodecError(f"`plot` is '{plot}'", "allowed is a .png", "name it so")
         for read in (reference, path):
             check_output(plot, reads=read)
     with (
         open_stream(path) as stream,
-        open_source(reference, first, last, max_pixels=max_pixels) as source,
+        open_source(reference, first, stop, max_pixels=max_pixels) as source,
     ):
-        info = read_header(stream, max_pixels=max_pixels)
-        shape = (source.height, source.width, source.channels)
+        info, picture = read_header(stream, max_pixels=max_pixels), source.format
+        shape = (picture.height, picture.width, picture.channels)
         if shape != (info.height, info.width, info.channels):
             raise CodecError(
-                f"'{reference}' is {source.width}x{source.height} with {source.channels} channels, "
-                f"'{path}' {info.width}x{info.height} with {info.channels}; they must be alike; "
-                "name the input of encode"
+                f"'{reference}' is {picture.width}x{picture.height} with {picture.channels} "
+                f"channels, '{path}' {info.width}x{info.height} with {info.channels}",
+                "they must be alike",
+                "name the input of encode",
             )
-        if source.frame_count != info.frames:
+        if picture.frame_count != info.frames:
             raise CodecError(
-                f"'{reference}' has {source.frame_count} frames, '{path}' has {info.frames}; they "
-                "must be as many; select those that were encoded with --frames A:B"
+                f"'{reference}' has {picture.frame_count} frames, '{path}' has {info.frames}",
+                "they must be as many",
+                "select those that were encoded with `frames` A:B",
             )
         qualities: list[float] = []
         similarities: list[float | None] = []
@@ -89,12 +90,12 @@ def compare_file(
             if measurable:
                 similarities.append(ms_ssim(original.pixels, decoded.pixels))
             if plot is not None and index == info.frames // 2:
-                picture = comparison_picture(original.pixels, decoded.pixels)
+                plotted = comparison_picture(original.pixels, decoded.pixels)
         size = info.record_offsets[-1]
     if plot is not None:
-        save_plot(plot, picture)
+        save_plot(plot, plotted)
     known = [s for s in similarities if s is not None]
-    return Comparison(
+    return Evaluation(
         psnr_db=mean_psnr(qualities),
         ms_ssim=sum(known) / len(known) if known else None,
         bits_per_pixel=info.bits_per_pixel(size),

@@ -10,17 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from tcnn_codec.backends.base import F64, U8, U32, Target, encode_axes, fit_steps, to_pixels
-from tcnn_codec.backends.cuda import gpu_memory
-from tcnn_codec.backends.reference import ReferenceBackend, encode_pixels
+from tcnn_codec.dtypes import F32, U8, U32
 from tcnn_codec.errors import BackendUnavailable, CodecError
-from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
-from tcnn_codec.training.batches import Batches
+from tcnn_codec.families.siren.backends.base import PlainTrainer, to_pixels
+from tcnn_codec.families.siren.backends.cuda import gpu_memory
+from tcnn_codec.families.siren.backends.inputs import encode_axes
+from tcnn_codec.families.siren.backends.reference import ReferenceBackend, encode_pixels
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.families.siren.start import initialise
+from tcnn_codec.grid import Grid
+from tcnn_codec.training.job import Job
 from tcnn_codec.training.optimiser import OptimiserState
 
 #: Widths and numbers of inputs and outputs are padded to a multiple of this.
@@ -115,10 +120,9 @@ class _Network:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """A target and the axes' encodings, and both on the device."""
+    """What a chunk's pixels should be, float32 [pixels, out_channels], and the encodings of its
+    axes, on the device."""
 
-    target: Target
-    axes: tuple[F32, ...]
     wanted: torch.Tensor
     encodings: tuple[torch.Tensor, ...]
 
@@ -126,8 +130,7 @@ class _Chunk:
 class TinycudannBackend:
     """module: tinycudann or what looks like it, the installed one if None. device: torch's.
 
-    Raises BackendUnavailable where there is none, or no GPU. A target that the call before had too
-    is taken to be unchanged.
+    Raises BackendUnavailable where there is none, or no GPU.
     """
 
     name = "tinycudann"
@@ -137,11 +140,10 @@ class TinycudannBackend:
         self._module = module or _installed()
         self._device = device
         self._network: _Network | None = None  # of the last call
-        self._chunk: _Chunk | None = None
         self._checked = False
 
     @property
-    def isa(self) -> str:
+    def device(self) -> str:
         if self._device == "cpu":
             return "tinycudann on the CPU"
         return f"tinycudann on {torch.cuda.get_device_name(self._device)}"
@@ -149,7 +151,7 @@ class TinycudannBackend:
     def evaluate(self, spec: SirenSpec, params: F32, grid: Grid) -> F32:
         with _refusals(), torch.no_grad():
             network = self._loaded(spec, params)
-            encodings = self._send(encode_axes(spec, grid))
+            encodings = self._encoded(spec, grid)
             pixels = torch.arange(grid.pixels, device=self._device)
             found = [
                 network.module(self._inputs(network, grid, encodings, part)).float()
@@ -162,50 +164,66 @@ class TinycudannBackend:
         return to_pixels(spec, grid, self.evaluate(spec, params, grid))
 
     def loss_and_grad(
-        self, spec: SirenSpec, params: F32, grid: Grid, target: Target, indices: U32 | None = None
+        self, job: Job[SirenSpec], params: F32, indices: U32 | None = None
     ) -> tuple[float, F32]:
         self._check_gradient()
-        return self._loss_and_grad(spec, params, grid, target, indices)
+        return self._loss_and_grad(job, self._send(job), params, indices)
 
-    def fit_steps(
-        self,
-        spec: SirenSpec,
-        state: OptimiserState,
-        grid: Grid,
-        target: Target,
-        batches: Batches,
-        learning_rates: F32,
-        scales: F32 | None = None,
-    ) -> F64:
-        return fit_steps(self, spec, state, grid, target, batches, learning_rates, scales)
+    def vjp(self, spec: SirenSpec, params: F32, grid: Grid, output_gradient: F32) -> F32:
+        self._check_gradient()
+        given = np.ascontiguousarray(output_gradient, np.float32).reshape(-1, spec.out_channels)
+        largest = float(np.abs(given).max())
+        if largest == 0:
+            return np.zeros(spec.parameter_count, np.float32)
+        # As large as float16 likes it best: what one pixel of a piece has of a mean.
+        factor = LOSS_SCALE / (largest * PIECE)
+        wanted = torch.tensor(given, device=self._device)
+        encodings = self._encoded(spec, grid)
+        with _refusals():
+            network = self._loaded(spec, params)
+            pixels = torch.arange(grid.pixels, device=self._device)
+            gradient = torch.zeros_like(network.layout.base)
+            for part in torch.split(pixels, PIECE):
+                network.module.params.grad = None
+                output = network.module(self._inputs(network, grid, encodings, part))
+                (factor * (output.float() * wanted[part]).sum()).backward()
+                gradient += network.module.params.grad.float() / factor
+            return self._ours(network, gradient)
+
+    def trainer(self, job: Job[SirenSpec], state: OptimiserState) -> PlainTrainer:
+        self._check_gradient()
+        return PlainTrainer(partial(self._loss_and_grad, job, self._send(job)), job, state)
 
     # ---- one network ---------------------------------------------------------------------------
 
     def _loss_and_grad(
-        self, spec: SirenSpec, params: F32, grid: Grid, target: Target, indices: U32 | None
+        self, job: Job[SirenSpec], chunk: _Chunk, params: F32, indices: U32 | None
     ) -> tuple[float, F32]:
         with _refusals():
-            network, chunk = self._loaded(spec, params), self._chunk_of(spec, grid, target)
+            network = self._loaded(job.spec, params)
             if indices is None:
-                pixels = torch.arange(grid.pixels, device=self._device)
+                pixels = torch.arange(job.grid.pixels, device=self._device)
             else:
                 pixels = torch.tensor(indices.astype(np.int64), device=self._device)
             loss, gradient = 0.0, torch.zeros_like(network.layout.base)
             for part in torch.split(pixels, PIECE):
                 network.module.params.grad = None
-                output = network.module(self._inputs(network, grid, chunk.encodings, part))
+                output = network.module(self._inputs(network, job.grid, chunk.encodings, part))
                 mean = (output.float() - chunk.wanted[part]).square().mean()
                 (LOSS_SCALE * mean).backward()
                 share = len(part) / len(pixels)
                 loss += share * mean.item()
                 gradient += share / LOSS_SCALE * network.module.params.grad.float()
-            found: F32 = network.layout.ours(gradient).cpu().numpy()
+            return loss, self._ours(network, gradient)
+
+    def _ours(self, network: _Network, gradient: torch.Tensor) -> F32:
+        found: F32 = network.layout.ours(gradient).cpu().numpy()
         if not np.isfinite(found).all():
             raise CodecError(
-                "a gradient of tinycudann is not finite: its float16 ends at 65504; "
-                "choose --backend cuda or cpu"
+                "a gradient of tinycudann is not finite: its float16 ends at 65504",
+                remedy="choose `backend` cuda or cpu",
             )
-        return loss, found
+        return found
 
     def _loaded(self, spec: SirenSpec, params: F32) -> _Network:
         """The network of spec with these parameters."""
@@ -242,21 +260,16 @@ class TinycudannBackend:
 
     # ---- arrays on the device ------------------------------------------------------------------
 
-    def _send(self, axes: tuple[F32, ...]) -> tuple[torch.Tensor, ...]:
-        if self._chunk is not None and self._chunk.axes is axes:
-            return self._chunk.encodings
-        return tuple(torch.tensor(axis, device=self._device) for axis in axes)
+    def _encoded(self, spec: SirenSpec, grid: Grid) -> tuple[torch.Tensor, ...]:
+        return tuple(torch.tensor(a, device=self._device) for a in encode_axes(spec, grid))
 
-    def _chunk_of(self, spec: SirenSpec, grid: Grid, target: Target) -> _Chunk:
-        """On the device, where that of the last call still is."""
-        axes = encode_axes(spec, grid)
-        chunk = self._chunk
-        if chunk is None or chunk.target is not target or chunk.axes is not axes:
-            wanted = torch.tensor(target.reshape(-1, spec.out_channels), device=self._device)
+    def _send(self, job: Job[SirenSpec]) -> _Chunk:
+        target = job.target.reshape(-1, job.spec.out_channels)
+        with gpu_memory(f"{target.size} values of a target"):
+            wanted = torch.tensor(target, device=self._device)
             if wanted.dtype == torch.uint8:
                 wanted = wanted * (2 / 255) - 1
-            chunk = self._chunk = _Chunk(target, axes, wanted, self._send(axes))
-        return chunk
+            return _Chunk(wanted, self._encoded(job.spec, job.grid))
 
     # ---- refusals ------------------------------------------------------------------------------
 
@@ -264,24 +277,25 @@ class TinycudannBackend:
         """Raises BackendUnavailable where tinycudann differentiates sine wrongly; once."""
         if self._checked:
             return
-        case = small_case()
-        found = self._loss_and_grad(*case)[1]
-        expected = ReferenceBackend().loss_and_grad(*case)[1]
+        job, params = small_case()
+        found = self._loss_and_grad(job, self._send(job), params, None)[1]
+        expected = ReferenceBackend().loss_and_grad(job, params)[1]
         error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
         if not error < GRADIENT_TOLERANCE:
             raise BackendUnavailable(
-                f"tinycudann's gradient of a sine network is wrong by {error:.0%}; allowed is "
-                f"{GRADIENT_TOLERANCE:.0%}; its JIT fusion differentiates sine at the sine: use a "
-                "build that trains without it, or choose --backend cuda or cpu"
+                f"tinycudann's gradient of a sine network is wrong by {error:.0%}",
+                f"allowed is {GRADIENT_TOLERANCE:.0%}",
+                "its JIT fusion differentiates sine at the sine: use a build that trains "
+                "without it, or choose `backend` cuda or cpu",
             )
         self._checked = True
 
 
-def small_case() -> tuple[SirenSpec, F32, Grid, U8, None]:
-    """Arguments of loss_and_grad for the check of a gradient."""
+def small_case() -> tuple[Job[SirenSpec], F32]:
+    """A job and parameters for the check of a gradient."""
     spec, grid = SirenSpec(width=15, hidden_layers=2, frequencies=4), Grid(16, 16)
     target = np.random.default_rng(0).integers(0, 256, (grid.pixels, 3), dtype=np.uint8)
-    return spec, initialise(spec, 0), grid, target, None
+    return Job(spec, grid, target), initialise(spec, 0)
 
 
 def _padded(count: int) -> int:
@@ -297,8 +311,9 @@ def _refusals() -> Iterator[None]:
     except RuntimeError as error:
         reason = (str(error) or repr(error)).splitlines()[0]
         raise CodecError(
-            f"tinycudann refused: {reason}; it must train its CutlassMLP with sine, without JIT "
-            "fusion; rebuild it, or choose --backend cuda or cpu"
+            f"tinycudann refused: {reason}",
+            "it must train its CutlassMLP with sine, without JIT fusion",
+            "rebuild it, or choose `backend` cuda or cpu",
         ) from error
 
 
@@ -308,12 +323,14 @@ def _installed() -> Any:
     except (ImportError, OSError) as error:  # OSError: it finds no GPU
         reason = (str(error) or repr(error)).splitlines()[0]
         raise BackendUnavailable(
-            f"tinycudann cannot be imported ({reason}); it must be installed for this GPU "
-            "(github.com/NVlabs/tiny-cuda-nn); install it, or choose --backend cuda or cpu"
+            f"tinycudann cannot be imported ({reason})",
+            "it must be installed for this GPU (github.com/NVlabs/tiny-cuda-nn)",
+            "install it, or choose `backend` cuda or cpu",
         ) from None
     if not torch.cuda.is_available():
         raise BackendUnavailable(
-            f"torch {torch.__version__} can use no GPU here; tinycudann runs on nothing else; "
-            "install a torch for this GPU, or choose --backend cpu"
+            f"torch {torch.__version__} can use no GPU here",
+            "tinycudann runs on nothing else",
+            "install a torch for this GPU, or choose `backend` cpu",
         )
     return tinycudann

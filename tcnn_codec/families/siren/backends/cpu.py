@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tcnn_codec.backends.base import F64, U8, U32, Target, encode_axes, native_shape
-from tcnn_codec.config import MAX_THREADS, check_precision
+from tcnn_codec.checks import one_of, whole_number
+from tcnn_codec.dtypes import F32, U8, U32
 from tcnn_codec.errors import BackendUnavailable, CodecError
+from tcnn_codec.families.contract import MAX_THREADS
+from tcnn_codec.families.siren.backends import PRECISIONS_OF
+from tcnn_codec.families.siren.backends.inputs import encode_axes, native_shape
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.grid import Grid
 from tcnn_codec.native import _cpu
-from tcnn_codec.siren import F32, Grid, SirenSpec
-from tcnn_codec.training.batches import Batches
-from tcnn_codec.training.optimiser import BETA1, BETA2, EPSILON, FLOOR, MOMENTUM, OptimiserState
+
+if TYPE_CHECKING:
+    from tcnn_codec.families.siren.backends.cpu_trainer import CpuTrainer
+    from tcnn_codec.training.job import Job
+    from tcnn_codec.training.optimiser import OptimiserState
 
 #: A second or so of evaluating the largest network; nothing interrupts a call.
 PIXELS_PER_CALL = 1 << 20
@@ -32,11 +40,8 @@ class CpuBackend:
     name = "cpu"
 
     def __init__(self, threads: int = 0, isa: str = "", precision: str = "float32") -> None:
-        if not 0 <= threads <= MAX_THREADS:
-            raise CodecError(
-                f"--threads is {threads}; allowed are 0 to {MAX_THREADS}; 0 takes every core"
-            )
-        check_precision(precision)
+        threads = whole_number("`threads`", threads, 0, MAX_THREADS, "0 takes every core")
+        one_of("`precision`", precision, ("auto", *PRECISIONS_OF["cpu"]), "auto")
         chosen = isa or os.environ.get(ISA_VARIABLE, "") or _cpu.available_isas()[0]
         count = threads or usable_cores()
         try:
@@ -48,12 +53,13 @@ class CpuBackend:
             raise BackendUnavailable(str(error)) from None
         except RuntimeError as error:
             raise CodecError(
-                f"{count} threads cannot be started ({error}); allowed is what the system gives "
-                "a process; lower --threads"
+                f"{count} threads cannot be started ({error})",
+                "allowed is what the system gives a process",
+                "lower `threads`",
             ) from None
 
     @property
-    def isa(self) -> str:
+    def device(self) -> str:
         return self._siren.isa
 
     @property
@@ -87,48 +93,31 @@ class CpuBackend:
                 self._siren.evaluate(shape, params, [x, y[row : row + rows], *times], band)
 
     def loss_and_grad(
-        self, spec: SirenSpec, params: F32, grid: Grid, target: Target, indices: U32 | None = None
+        self, job: Job[SirenSpec], params: F32, indices: U32 | None = None
     ) -> tuple[float, F32]:
-        gradient = np.empty(spec.parameter_count, np.float32)
+        gradient = np.empty(job.spec.parameter_count, np.float32)
         loss = self._siren.loss_and_grad(
-            native_shape(_cpu, spec), params, encode_axes(spec, grid), target, indices, gradient
+            native_shape(_cpu, job.spec),
+            params,
+            encode_axes(job.spec, job.grid),
+            job.target,
+            indices,
+            gradient,
         )
         return loss, gradient
 
-    def fit_steps(
-        self,
-        spec: SirenSpec,
-        state: OptimiserState,
-        grid: Grid,
-        target: Target,
-        batches: Batches,
-        learning_rates: F32,
-        scales: F32 | None = None,
-    ) -> F64:
-        losses = np.empty(len(batches.starts))
-        self._siren.fit_steps(
-            native_shape(_cpu, spec),
-            state.params,
-            state.mean,
-            state.variance,
-            state.step,
-            BETA1,
-            BETA2,
-            EPSILON,
-            MOMENTUM,
-            state.rate_weight,
-            FLOOR,
-            encode_axes(spec, grid),
-            target,
-            batches.order,
-            list(batches.starts),
-            batches.count,
-            learning_rates,
-            scales,
-            losses,
-        )
-        state.step += len(batches.starts)
-        return losses
+    def vjp(self, spec: SirenSpec, params: F32, grid: Grid, output_gradient: F32) -> F32:
+        gradient = np.empty(spec.parameter_count, np.float32)
+        encodings = encode_axes(spec, grid)
+        shape = native_shape(_cpu, spec)
+        self._siren.vjp(shape, params, encodings, output_gradient, gradient)
+        return gradient
+
+    def trainer(self, job: Job[SirenSpec], state: OptimiserState) -> CpuTrainer:
+        # Not with this module, which decoding loads too.
+        from tcnn_codec.families.siren.backends.cpu_trainer import CpuTrainer
+
+        return CpuTrainer(self._siren, job, state)
 
 
 def usable_cores() -> int:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from tcnn_codec.bitstream.limits import MAX_LEVEL, MAX_STEP, MIN_STEP
 from tcnn_codec.coders.quantised import QuantisedTensor
-from tcnn_codec.config import MAX_BITS, MIN_BITS
+from tcnn_codec.dtypes import F32
 from tcnn_codec.errors import CodecError
-from tcnn_codec.siren import F32, SirenSpec
+from tcnn_codec.families.contract import MAX_BITS, MIN_BITS
+from tcnn_codec.families.siren.spec import SirenSpec
 
 
 def quantise(spec: SirenSpec, params: F32, bits: float) -> tuple[QuantisedTensor, ...]:
@@ -23,7 +24,7 @@ def quantise(spec: SirenSpec, params: F32, bits: float) -> tuple[QuantisedTensor
     parameters that are not finite or beyond MAX_STEP.
     """
     if not MIN_BITS <= bits <= MAX_BITS:
-        raise CodecError(f"bits is {bits}; allowed are {MIN_BITS} to {MAX_BITS}; 6 is usual")
+        raise CodecError(f"`bits` is {bits}", f"allowed are {MIN_BITS} to {MAX_BITS}", "6 is usual")
     if params.shape != (spec.parameter_count,):
         raise ValueError(f"params are {params.shape}; this network has {spec.parameter_count}")
     bound = 2 ** (bits - 1) - 1
@@ -32,8 +33,9 @@ def quantise(spec: SirenSpec, params: F32, bits: float) -> tuple[QuantisedTensor
         largest = float(np.abs(params[tensor.place]).max())
         if not largest <= MAX_STEP:
             raise CodecError(
-                f"{tensor.name} has a parameter of magnitude {largest:g}; allowed is at most "
-                f"{MAX_STEP:g}; the fit diverged, try another seed or the preset 'balanced'"
+                f"{tensor.name} has a parameter of magnitude {largest:g}",
+                f"allowed is at most {MAX_STEP:g}",
+                "the fit diverged, try another seed or the preset 'balanced'",
             )
         steps.append(_step_at_least(largest, bound) if largest > 0 else np.float32(1))
     return quantise_to(spec, params, steps)

@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 
-from tcnn_codec.backends.base import U8, U32, Backend
-from tcnn_codec.siren import F32, Grid, SirenSpec, initialise
+from tcnn_codec.dtypes import F32
+from tcnn_codec.families.siren.backends.base import Backend
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.training.job import Job
 from tcnn_codec.training.learning_rates import learning_rates
-from tcnn_codec.training.loop import Progress, train
+from tcnn_codec.training.loop import StepReport, train
 from tcnn_codec.training.optimiser import OptimiserState
 
 # The best peak falls with the steps about as steps^-0.15, measured from 500 to 40,000.
@@ -20,26 +22,20 @@ RATE_WEIGHT = 0.025
 
 def fit(
     backend: Backend,
-    spec: SirenSpec,
-    grid: Grid,
-    target: U8,
-    order: U32,
-    *,
+    job: Job[SirenSpec],
+    start: F32,
     steps: int,
-    seed: int,
-    progress: Progress | None = None,
+    report: StepReport | None = None,
 ) -> F32:
     """Parameters, float32 [parameter_count], that minimise the squared error and a little the rate.
 
-    target: uint8 [pixels, out_channels] in Grid order. order: `shuffle` of them. The same
-    arguments, backend and instruction set give the same parameters, whatever the threads. Raises
-    CodecError when the loss stops being finite.
+    start: the parameters to begin with. The same arguments, backend and device give the same
+    parameters, whatever the threads. Raises CodecError when the loss stops being finite.
     """
-    rng = np.random.Generator(np.random.PCG64([seed, 1]))
-    state = OptimiserState.start(initialise(spec, seed), rate_weight(spec))
-    rates = learning_rates(steps, peak_learning_rate(spec, steps))
-    train(backend, spec, state, grid, target, order, rates, rng, progress=progress)
-    return state.params
+    rng = np.random.Generator(np.random.PCG64([job.seed, 1]))
+    trainer = backend.trainer(job, OptimiserState.start(start, rate_weight(job.spec)))
+    rates = learning_rates(steps, peak_learning_rate(job.spec, steps))
+    return train(trainer, job, rates, rng, report=report)
 
 
 def peak_learning_rate(spec: SirenSpec, steps: int) -> float:

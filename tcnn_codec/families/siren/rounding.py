@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tcnn_codec.backends.base import U8, U32, Backend
 from tcnn_codec.bitstream.limits import MAX_LEVEL
 from tcnn_codec.coders.quantised import QuantisedTensor
-from tcnn_codec.quantise import dequantise, quantise_to, step_like
-from tcnn_codec.siren import F32, Grid, SirenSpec
-from tcnn_codec.training.loop import Progress, train
+from tcnn_codec.dtypes import F32
+from tcnn_codec.families.siren.backends.base import Backend
+from tcnn_codec.families.siren.quantise import dequantise, quantise_to, step_like
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.grid import Grid
+from tcnn_codec.training.job import Job
+from tcnn_codec.training.loop import StepReport, train
 from tcnn_codec.training.optimiser import OptimiserState
 
 #: Points at which outputs are compared, at most.
@@ -117,63 +120,54 @@ def _changes(
 
 def round_gradually(
     backend: Backend,
-    spec: SirenSpec,
+    job: Job[SirenSpec],
     params: F32,
-    grid: Grid,
-    target: U8,
-    order: U32,
     tensors: Sequence[QuantisedTensor],
-    *,
     steps: int,
-    seed: int,
-    progress: Progress | None = None,
+    report: StepReport | None = None,
 ) -> tuple[QuantisedTensor, ...]:
     """params quantised with the steps of `tensors`, part by part, while the rest makes up for it.
 
-    params: float32 [parameter_count]. target: uint8 [pixels, out_channels] in Grid order. order:
-    `shuffle` of them. Of tensors only their steps are used; levels beyond MAX_LEVEL are
-    clipped. steps: 1 or more.
+    params: float32 [parameter_count]. Of tensors only their quantisation steps are used; levels
+    beyond MAX_LEVEL are clipped. steps: of training, 1 or more.
 
-    The parameters nearest to a multiple of their step are rounded and stay, the others are trained
-    on; and so on, in PARTS parts, until none is left (incremental network quantisation, Zhou et
-    al., arXiv 1702.03044, which begins with the largest). The same arguments, backend and
-    instruction set give the same values, whatever the threads. Raises CodecError when the loss or
-    a parameter stops being finite.
+    The parameters nearest to a multiple of their quantisation step are rounded and stay, the others
+    are trained on; and so on, in PARTS parts, until none is left (incremental network quantisation,
+    Zhou et al., arXiv 1702.03044, which begins with the largest). The same arguments, backend and
+    device give the same values, whatever the threads. Raises CodecError when the loss or a
+    parameter stops being finite.
     """
     sizes = [tensor.values.size for tensor in tensors]
-    step = np.repeat(np.array([tensor.step for tensor in tensors], np.float32), sizes)
-    state, scales = OptimiserState.start(params), step.copy()
+    spacing = np.repeat(np.array([tensor.step for tensor in tensors], np.float32), sizes)
 
-    def round_some(done: int) -> None:
-        free = np.flatnonzero(scales)
+    def round_some(done: int, state: OptimiserState) -> None:
+        assert state.scales is not None
+        free = np.flatnonzero(state.scales)
         # None before the first steps, then many at once and ever fewer: the last ones have the
         # most to make up for.
         more = int(params.size * math.sqrt(done / steps)) - (params.size - free.size)
         if more <= 0:
             return
-        level = np.rint(state.params[free] / step[free]).clip(-MAX_LEVEL, MAX_LEVEL)
-        rounded = level.astype(np.float32) * step[free]
-        distance = np.abs(state.params[free] - rounded) / step[free]
+        level = np.rint(state.params[free] / spacing[free]).clip(-MAX_LEVEL, MAX_LEVEL)
+        rounded = level.astype(np.float32) * spacing[free]
+        distance = np.abs(state.params[free] - rounded) / spacing[free]
         nearest = np.argpartition(distance, more - 1)[:more]
         state.params[free[nearest]] = rounded[nearest]
-        scales[free[nearest]] = 0
+        state.scales[free[nearest]] = 0
 
+    trainer = backend.trainer(job, OptimiserState.start(params, scales=spacing))
     train(
-        backend,
-        spec,
-        state,
-        grid,
-        target,
-        order,
+        trainer,
+        job,
         np.linspace(FIRST_RATE, LAST_RATE, steps, dtype=np.float32),
-        np.random.Generator(np.random.PCG64([seed, 2])),
-        scales,
+        np.random.Generator(np.random.PCG64([job.seed, 2])),
         part=-(-steps // PARTS),
         before_part=round_some,
-        progress=progress,
+        report=report,
     )
-    round_some(steps)
-    return quantise_to(spec, state.params, [tensor.step for tensor in tensors])
+    final = trainer.state()
+    round_some(steps, final)
+    return quantise_to(job.spec, final.params, [tensor.step for tensor in tensors])
 
 
 def _coarse(grid: Grid) -> Grid:

@@ -1,4 +1,4 @@
-// The SIREN's shape as both of its Python modules take it.
+// The SIREN's shape and its optimiser's constants, as both of its Python modules take them.
 #pragma once
 
 #include "bindings/check.h"
@@ -18,13 +18,20 @@ inline SirenShape make_shape(int axes, int features, int hidden_layers, int widt
   return {axes, features, hidden_layers, width, out_channels, w0};
 }
 
-// Each module has a type of its own.
-inline void bind_shape(pybind11::module_& module) {
+// Each module has types of its own.
+inline void bind_types(pybind11::module_& module) {
   namespace py = pybind11;
   py::class_<SirenShape>(module, "SirenShape", py::module_local())
       .def(py::init(&make_shape), py::kw_only(), py::arg("axes"), py::arg("features"),
            py::arg("hidden_layers"), py::arg("width"), py::arg("out_channels"), py::arg("w0"))
       .def_property_readonly("parameter_count", &SirenShape::parameter_count);
+  py::class_<OptimiserConstants>(module, "OptimiserConstants", py::module_local())
+      .def(py::init([](float beta1, float beta2, float epsilon, float momentum, float rate_weight,
+                       float rate_floor) {
+             return OptimiserConstants{beta1, beta2, epsilon, momentum, rate_weight, rate_floor};
+           }),
+           py::kw_only(), py::arg("beta1"), py::arg("beta2"), py::arg("epsilon"),
+           py::arg("momentum"), py::arg("rate_weight"), py::arg("rate_floor"));
 }
 
 }  // namespace tcnn_codec

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
 
-from tcnn_codec.backends.base import F64, U8, U32, Target, encode_axes, fit_steps, to_pixels
-from tcnn_codec.siren import F32, Grid, SirenSpec
-from tcnn_codec.training.batches import Batches
+from tcnn_codec.dtypes import F32, U8, U32
+from tcnn_codec.families.siren.backends.base import PlainTrainer, to_pixels
+from tcnn_codec.families.siren.backends.inputs import encode_axes
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.grid import Grid
+from tcnn_codec.training.job import Job
 from tcnn_codec.training.optimiser import OptimiserState
 
 
@@ -27,7 +31,7 @@ class ReferenceBackend:
             torch.set_num_threads(threads)
 
     @property
-    def isa(self) -> str:
+    def device(self) -> str:
         return f"torch {torch.__version__}"
 
     @property
@@ -48,31 +52,29 @@ class ReferenceBackend:
         return to_pixels(spec, grid, self.evaluate(spec, params, grid))
 
     def loss_and_grad(
-        self, spec: SirenSpec, params: F32, grid: Grid, target: Target, indices: U32 | None = None
+        self, job: Job[SirenSpec], params: F32, indices: U32 | None = None
     ) -> tuple[float, F32]:
+        spec, grid = job.spec, job.grid
         pixels = np.arange(grid.pixels) if indices is None else indices.astype(np.int64)
-        wanted = torch.as_tensor(target.reshape(-1, spec.out_channels)[pixels])
+        wanted = torch.as_tensor(job.target.reshape(-1, spec.out_channels)[pixels])
         if wanted.dtype == torch.uint8:
             wanted = wanted.to(self._dtype) * (2 / 255) - 1
         flat = torch.tensor(params, dtype=self._dtype, requires_grad=True)
         encoded = self._encoded(spec, grid, torch.as_tensor(pixels))
         loss = (forward(spec, flat, encoded) - wanted.to(self._dtype)).square().mean()
-        loss.backward()  # type: ignore[no-untyped-call]
-        assert flat.grad is not None
-        gradient: F32 = flat.grad.numpy()
-        return loss.item(), gradient
+        (gradient,) = torch.autograd.grad(loss, flat)
+        return loss.item(), gradient.numpy()
 
-    def fit_steps(
-        self,
-        spec: SirenSpec,
-        state: OptimiserState,
-        grid: Grid,
-        target: Target,
-        batches: Batches,
-        learning_rates: F32,
-        scales: F32 | None = None,
-    ) -> F64:
-        return fit_steps(self, spec, state, grid, target, batches, learning_rates, scales)
+    def vjp(self, spec: SirenSpec, params: F32, grid: Grid, output_gradient: F32) -> F32:
+        flat = torch.tensor(params, dtype=self._dtype, requires_grad=True)
+        output = forward(spec, flat, self._encoded(spec, grid, torch.arange(grid.pixels)))
+        given = torch.as_tensor(output_gradient, dtype=self._dtype)
+        (gradient,) = torch.autograd.grad(output, flat, given.reshape(output.shape))
+        found: F32 = gradient.numpy()
+        return found
+
+    def trainer(self, job: Job[SirenSpec], state: OptimiserState) -> PlainTrainer:
+        return PlainTrainer(partial(self.loss_and_grad, job), job, state)
 
     def _encoded(self, spec: SirenSpec, grid: Grid, pixels: torch.Tensor) -> torch.Tensor:
         """Encoded coordinates [len(pixels), axes * features]."""

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from tcnn_codec.backends.base import Backend
-from tcnn_codec.config import BACKENDS, PRECISIONS_OF, check_precision
 from tcnn_codec.errors import BackendUnavailable, CodecError
+
+if TYPE_CHECKING:
+    from tcnn_codec.families.siren.backends.base import Backend
+
+#: Of the products in training, by backend.
+PRECISIONS_OF = {
+    "cpu": ("float32", "bfloat16"),
+    "cuda": ("float16",),
+    "tinycudann": ("float16",),
+    "torch": ("float32",),
+}
 
 
 def create(name: str = "auto", threads: int = 0, precision: str = "float32") -> Backend:
-    """The backend called `name`, one of BACKENDS; 'auto' is the fastest of ours that there is.
+    """The backend called `name`, of PRECISIONS_OF, or for 'auto' the fastest of ours that there is.
 
     threads: of the cpu; 0 takes every core. precision: of the products in training, 'float32',
     'bfloat16', 'float16' or 'auto', which is 16 bits where the backend has them. Raises
     BackendUnavailable where it cannot run here, CodecError for another name or precision.
     """
-    check_precision(precision)
     if name == "auto":
         if precision in ("auto", "float16") and _gpu_is_there():
             try:
@@ -27,32 +36,35 @@ def create(name: str = "auto", threads: int = 0, precision: str = "float32") -> 
         name = "cuda" if precision == "float16" else "cpu"
     if name not in PRECISIONS_OF:
         raise CodecError(
-            f"backend is '{name}'; allowed are {', '.join(BACKENDS)}; leave it out for auto"
+            f"`backend` is '{name}'",
+            f"allowed are auto, {', '.join(PRECISIONS_OF)}",
+            "leave it out for auto",
         )
     if precision not in ("auto", *PRECISIONS_OF[name]):
         allowed = ", ".join(("auto", *PRECISIONS_OF[name]))
         raise BackendUnavailable(
-            f"backend '{name}' has no {precision}; allowed are {allowed}; "
-            "leave --precision out, or choose another --backend"
+            f"`backend` '{name}' has no {precision}",
+            f"allowed are {allowed}",
+            "leave `precision` out, or choose another `backend`",
         )
     if name != "cpu" and find_spec("torch") is None:
         raise BackendUnavailable(
-            f"backend '{name}' keeps its arrays in torch, which is not installed; "
-            "install it with: pip install torch, or choose --backend cpu"
+            f"`backend` '{name}' keeps its arrays in torch, which is not installed",
+            remedy="install it with: pip install torch, or choose `backend` cpu",
         )
     if name == "cuda":
-        from tcnn_codec.backends.cuda import CudaBackend
+        from tcnn_codec.families.siren.backends.cuda import CudaBackend
 
         return CudaBackend()
     if name == "tinycudann":
-        from tcnn_codec.backends.tinycudann import TinycudannBackend
+        from tcnn_codec.families.siren.backends.tinycudann import TinycudannBackend
 
         return TinycudannBackend()
     if name == "cpu":
-        from tcnn_codec.backends.cpu import CpuBackend
+        from tcnn_codec.families.siren.backends.cpu import CpuBackend
 
         return CpuBackend(threads, precision=precision)
-    from tcnn_codec.backends.reference import ReferenceBackend
+    from tcnn_codec.families.siren.backends.reference import ReferenceBackend
 
     return ReferenceBackend(threads=threads)
 

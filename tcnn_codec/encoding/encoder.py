@@ -1,0 +1,174 @@
+"""Encoding a file or a source, as it is asked for: at a width, at a size or at a quality."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, StreamInfo
+from tcnn_codec.bitstream.limits import MAX_FRAMES
+from tcnn_codec.config import EncodeConfig
+from tcnn_codec.encoding.chunks import ChunkReader
+from tcnn_codec.encoding.coding import Coded, Progress, SourceCoder
+from tcnn_codec.encoding.executors import InThisProcess
+from tcnn_codec.encoding.jobs import Tools
+from tcnn_codec.encoding.rate import reach_quality, reach_size
+from tcnn_codec.errors import CodecError
+from tcnn_codec.families import make_fitter
+from tcnn_codec.families.contract import Fitter
+from tcnn_codec.io import Source, atomic_path, check_output, open_source
+from tcnn_codec.picture import PictureFormat
+
+SUFFIX = ".tcnn"
+#: Pixels of a chunk are numbered in 32 bits.
+MOST_PIXELS = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A stream and what encoding it took."""
+
+    stream: bytes
+    info: StreamInfo
+    psnr_db: float
+    encode_seconds: float
+    fit_steps: int
+    backend: str
+    device: str
+    precision: str
+    notes: tuple[str, ...]
+
+    @property
+    def bits_per_pixel(self) -> float:
+        return self.info.bits_per_pixel(len(self.stream))
+
+    def report(self) -> dict[str, int | float | str | None]:
+        """The keys of encode --json; psnr_db is None where the decoded pixels are exact."""
+        return {
+            "bytes": len(self.stream),
+            "bits_per_pixel": self.bits_per_pixel,
+            "psnr_db": self.psnr_db if np.isfinite(self.psnr_db) else None,
+            "encode_seconds": self.encode_seconds,
+            "fit_steps": self.fit_steps,
+            "backend": self.backend,
+            "device": self.device,
+            "precision": self.precision,
+            **self.info.family.describe(self.info.spec),
+            "chunks": self.info.chunk_count,
+            "frames": self.info.frames,
+            "height": self.info.height,
+            "width": self.info.width,
+        }
+
+
+def encode_file(
+    path: Path,
+    output: Path,
+    config: EncodeConfig,
+    *,
+    first: int = 0,
+    stop: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
+) -> Encoded:
+    """Encode frames first:stop of an image, a video or a folder of frames into `output`.
+
+    The file appears under its name only when it is complete. Raises CodecError for bad input.
+    """
+    if path.suffix.lower() == SUFFIX:
+        raise CodecError(
+            f"input '{path}' is a stream already",
+            "allowed are images, videos and folders of frames",
+            "decode it, or encode what it was made from",
+        )
+    if output.suffix.lower() != SUFFIX:
+        raise CodecError(
+            f"output '{output}' is no {SUFFIX} file", remedy=f"name it '{output.stem}{SUFFIX}'"
+        )
+    check_output(output, reads=path)
+    with open_source(path, first, stop, max_pixels=max_pixels) as source:
+        encoded = encode_source(source, config, max_pixels=max_pixels, progress=progress)
+    with atomic_path(output) as temporary:
+        temporary.write_bytes(encoded.stream)
+    return encoded
+
+
+def encode_source(
+    source: Source,
+    config: EncodeConfig,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
+    fitters: Callable[..., Fitter[Any]] = make_fitter,
+) -> Encoded:
+    """Encode every frame of an opened source; holds one chunk at a time.
+
+    fitters: makes the fitter of config.model, as families.make_fitter does. Raises CodecError.
+    """
+    start = time.perf_counter()
+    fitter = fitters(config.model, config.backend, config.precision, config.threads)
+    picture = source.format
+    chunk_frames = _chunk_frames(picture, config, max_pixels)
+    coder = SourceCoder(
+        picture=picture,
+        chunks=ChunkReader(source, chunk_frames),
+        chunk_frames=chunk_frames,
+        config=config,
+        fitter=fitter,
+        executor=InThisProcess(Tools.of(fitter, config)),
+        progress=progress,
+    )
+    coder.check()
+    coded = _reach_target(coder)
+    return Encoded(
+        stream=coded.stream,
+        info=coded.info,
+        psnr_db=coded.psnr_db,
+        encode_seconds=time.perf_counter() - start,
+        fit_steps=config.fit_steps,
+        backend=fitter.backend,
+        device=fitter.device,
+        precision=fitter.precision,
+        notes=source.notes,
+    )
+
+
+def _chunk_frames(picture: PictureFormat, config: EncodeConfig, max_pixels: int) -> int:
+    """Frames that share a network. Raises CodecError where they are too many pixels."""
+    chunk_frames = config.chunk_frames if picture.kind == "video" else 1
+    chunk_frames = min(chunk_frames, picture.frame_count)
+    held = picture.height * picture.width * chunk_frames
+    if held > (limit := min(max_pixels, MOST_PIXELS)):
+        raise CodecError(
+            f"a chunk of {picture.width}x{picture.height}x{chunk_frames} is {held} pixels",
+            f"the limit is {limit}",
+            f"lower `chunk_frames` or raise `max_pixels`, at most to {MOST_PIXELS}",
+        )
+    if picture.frame_count > MAX_FRAMES:
+        raise CodecError(
+            f"the video has {picture.frame_count} frames",
+            f"a file holds at most {MAX_FRAMES}",
+            f"encode it in parts with `frames` 0:{MAX_FRAMES}",
+        )
+    return chunk_frames
+
+
+def _reach_target(coder: SourceCoder) -> Coded:
+    config, pixels = coder.config, coder.picture.pixels
+    if config.psnr is not None:
+        return reach_quality(config.psnr, coder.networks())
+    if config.bytes is not None:
+        return reach_size(config.bytes, coder.networks(), lambda size: f"{math.ceil(size)} bytes")
+    if config.bpp is not None:
+        return reach_size(
+            config.bpp * pixels / 8,
+            coder.networks(),
+            lambda size: f"{math.ceil(8e6 * size / pixels) / 1e6:g} bpp",
+        )
+    return coder.fit_and_code()

@@ -1,0 +1,91 @@
+"""The model: a SIREN over positionally encoded coordinates, as a shape and a flat vector.
+
+f(x, y[, t]) = V sin(w0 (W_k ... sin(w0 (W_1 enc(x, y[, t]) + b_1)) ... + b_k)) + c,
+after Sitzmann et al. (arXiv 2006.09661) and Strümpler et al. (arXiv 2112.04267).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tcnn_codec.bitstream.limits import MAX_FREQUENCIES, MAX_HIDDEN_LAYERS, MAX_WIDTH
+from tcnn_codec.checks import real_number, whole_number
+from tcnn_codec.dtypes import F32
+from tcnn_codec.errors import CodecError
+from tcnn_codec.grid import axis_coordinates
+from tcnn_codec.layout import Tensor, lay_out
+
+#: Resolution of `scale` and `w0` in a stream; both are multiples of it.
+MILLI = 1000
+
+
+@dataclass(frozen=True)
+class SirenSpec:
+    """Shape of the network; together with a flat float32 vector it is a picture.
+
+    axes: 2 (x, y) or 3 (x, y, t). frequencies: L ≥ 0 octaves of encoding per axis, at
+    pi * scale**i for i < L; 0 is a plain SIREN. hidden_layers: sine layers width → width
+    after the input layer, ≥ 0. out_channels: 1 grey, 3 RGB, 4 RGBA. w0: frequency factor
+    of every sine. scale and w0 are rounded to 1/1000, the stream's resolution.
+    Raises CodecError for a value out of range.
+    """
+
+    axes: int = 2
+    frequencies: int = 16
+    scale: float = 1.4
+    hidden_layers: int = 3
+    width: int = 32
+    out_channels: int = 3
+    w0: float = 30.0
+
+    def __post_init__(self) -> None:
+        whole_number("axes", self.axes, 2, 3, "2 for an image, 3 for a video chunk")
+        whole_number("frequencies", self.frequencies, 0, MAX_FREQUENCIES, "16 suits most images")
+        whole_number("hidden_layers", self.hidden_layers, 0, MAX_HIDDEN_LAYERS, "3 is usual")
+        whole_number("width", self.width, 1, MAX_WIDTH, "32 suits small files, 64 better quality")
+        if self.out_channels not in (1, 3, 4):
+            raise CodecError(
+                f"out_channels is {self.out_channels}",
+                "allowed are 1 (grey), 3 (RGB) and 4 (RGBA)",
+                "convert the input to one of them",
+            )
+        for name, most, usual in (("scale", 4.0, "1.4"), ("w0", 1000.0, "30")):
+            remedy = f"leave it at its default {usual}"
+            value = real_number(name, getattr(self, name), 0.001, most, remedy)
+            object.__setattr__(self, name, round(value * MILLI) / MILLI)
+
+    @property
+    def features_per_axis(self) -> int:
+        return 1 + 2 * self.frequencies
+
+    @property
+    def layer_shapes(self) -> tuple[tuple[int, int], ...]:
+        """(out, in) of every layer, input layer first."""
+        first = (self.width, self.axes * self.features_per_axis)
+        hidden = ((self.width, self.width),) * self.hidden_layers
+        return (first, *hidden, (self.out_channels, self.width))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Weight [out, in] row-major then bias [out], layer after layer: the flat layout."""
+        return lay_out(
+            (name, shape)
+            for layer, (rows, columns) in enumerate(self.layer_shapes)
+            for name, shape in ((f"weight{layer}", (rows, columns)), (f"bias{layer}", (rows,)))
+        )
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(rows * (columns + 1) for rows, columns in self.layer_shapes)
+
+
+def encode_axis(spec: SirenSpec, size: int) -> F32:
+    """Positional encoding of one axis, float32 [size, 1 + 2L]: p, sines, cosines.
+
+    Computed in float64 and rounded once, so that every backend starts from the same numbers.
+    """
+    p = axis_coordinates(size)[:, None]
+    phase = np.pi * p * spec.scale ** np.arange(spec.frequencies)
+    return np.concatenate([p, np.sin(phase), np.cos(phase)], axis=1).astype(np.float32)
