@@ -5,7 +5,7 @@
 #
 # STEPS names some of the steps below, where not all are wanted; BENCH_SECONDS is the benchmarks' limit.
 # Wants nvcc, cmake, ninja, pybind11, torch and, without a network, a folder of wheels of whatever
-# else is missing, named by WHEELS. PYTHON is the interpreter, OUT the folder for gpu.json and the logs
+# else is missing, named by WHEELS: all of them are installed, and nothing else. PYTHON is the interpreter, OUT the folder for gpu.json and the logs
 # (build/gpu). A step that fails does not keep the others from running; the last lines say which did.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -34,11 +34,13 @@ step() {  # step NAME SECONDS COMMAND…
 }
 
 build() {
-  local wheels=()
-  [ -n "$WHEELS" ] && wheels=(--no-index --find-links "$WHEELS")
   # Keeps the torch that is there: it is the one for this GPU.
-  "$PYTHON" -m pip install "${wheels[@]}" pytorch-msssim constriction pillow av decord pytest hypothesis \
-    bjontegaard matplotlib || return
+  if [ -n "$WHEELS" ]; then
+    "$PYTHON" -m pip install --no-index --no-deps "$WHEELS"/*.whl || return
+  else
+    "$PYTHON" -m pip install pytorch-msssim constriction pillow pillow-heif av decord pytest hypothesis \
+      bjontegaard matplotlib || return
+  fi
   TCNN_CODEC_CUDA=ON "$PYTHON" -m pip install --no-build-isolation --no-deps -e .
 }
 
@@ -55,7 +57,7 @@ export WHEELS=${WHEELS:-}
 step build 160 build
 step doctor 30 "$PYTHON" -m tcnn_codec doctor
 export TCNN_CODEC_REQUIRE=cuda
-step kernels 70 "$PYTHON" -m pytest tests/test_cuda_backend.py -k gpu
+step kernels 120 "$PYTHON" -m pytest tests/test_cuda_backend.py -k gpu
 LINES_SHOWN=80 step bench "${BENCH_SECONDS:-180}" "$PYTHON" bench/gpu.py "$@" --json "$OUT/gpu.json"
 step memcheck 60 sanitize memcheck
 step racecheck 60 sanitize racecheck

@@ -312,6 +312,25 @@ inline void mma_1688(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0,
   emulator::multiply<8>(site, d, {a0, a1}, {b0});
 }
 
+// cp.async.cg.shared.global of 16 bytes, which arrive as late as may be, and cp.async.wait_all.
+inline void copy_async(void* to, const void* from) {
+  emulator::Unseen unseen;  // ThreadSanitizer is to see the copies, not the list of them
+  emulator::running->copies.push_back({to, from});
+}
+inline void copies_arrive(const emulator::Site& site = emulator::here("copies_arrive")) {
+  if (emulator::skipped(site)) return;
+  std::vector<emulator::Copy>& copies = emulator::running->copies;
+  for (size_t i = 0; i < copies.size(); ++i) {
+    const emulator::Copy copy = [&] {
+      emulator::Unseen unseen;
+      return copies[i];
+    }();
+    std::memcpy(copy.to, copy.from, 16);
+  }
+  emulator::Unseen unseen;
+  copies.clear();
+}
+
 // ldmatrix.sync.aligned.m8n8.x4.shared.b16, and .trans.
 inline void load_matrices(uint32_t (&d)[4], const void* row,
                           const emulator::Site& site = emulator::here("load_matrices")) {

@@ -74,6 +74,12 @@ constexpr uint32_t kAllLanes = 0xffffffffu;
 struct Block;
 struct Warp;
 
+// 16 bytes on their way from device memory to shared memory.
+struct Copy {
+  void* to;
+  const void* from;
+};
+
 // A CUDA thread.
 struct Thread {
   Context* context;
@@ -83,6 +89,7 @@ struct Thread {
   Block* block;
   uint32_t bit;                // of the warp's masks; the lowest one goes first
   const Site* site = nullptr;  // where it waits
+  std::vector<Copy> copies = {};
 };
 
 // What orders threads. Two points in turn: who is ahead comes to the next one while others have

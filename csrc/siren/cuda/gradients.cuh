@@ -139,8 +139,10 @@ DEVICE void add_pixels(const Kept<kPadded>& kept, const Piece& piece, int pairs,
   }
 }
 
-// Hidden layers are alike, so that the compiler may know how many pairs their pieces have. From
-// device memory it had better not: it would load for all of them at once, and spill.
+// Hidden layers are alike, so that the compiler may know how many pairs their pieces have, as it
+// may of the input layer's where they have as many as there can be. From device memory, and of the
+// input layer of wide networks, it had better not: it would load for all of them at once, and
+// spill.
 template <int kPadded, bool kShared>
 DEVICE void add_piece(const Kept<kPadded>& kept, const Piece& piece, int first, int last,
                       PieceSums<kPadded>& sums) {
@@ -151,6 +153,8 @@ DEVICE void add_piece(const Kept<kPadded>& kept, const Piece& piece, int first, 
   if (kShared && hidden)
     add_pixels<kPadded, kShared>(kept, piece, kPairs > kMost ? kPairs / 2 : kPairs, true, inputs,
                                  kept.stride, first, last, sums);
+  else if (kShared && piece.pairs == kMost)
+    add_pixels<kPadded, kShared>(kept, piece, kMost, false, inputs, stride, first, last, sums);
   else
     add_pixels<kPadded, kShared>(kept, piece, piece.pairs, hidden, inputs, stride, first, last,
                                  sums);

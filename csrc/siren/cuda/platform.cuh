@@ -135,6 +135,23 @@ DEVICE void mma_1688(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
       : "r"(a0), "r"(a1), "r"(b0));
 }
 
+// Copies 16 bytes of device memory to shared memory, past the registers. They are there when this
+// thread has come to its next copies_arrive().
+DEVICE void copy_async(uint4* to, const uint4* from) {
+#if __CUDA_ARCH__ >= 800
+  const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from) : "memory");
+#else
+  *to = *from;
+#endif
+}
+
+DEVICE void copies_arrive() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
+
 // Four transposed 8x8 matrices of float16: lane i names row i % 8 of matrix i / 8, 16 bytes of
 // shared memory, and receives of each matrix the elements [2 (i % 4), + 1][i / 4].
 DEVICE void load_matrices_transposed(uint32_t (&d)[4], const void* row) {

@@ -3,6 +3,8 @@
 // forward pass stays on the chip.
 #pragma once
 
+#include <cstring>
+
 #include "siren/cuda/forward.cuh"
 #include "siren/cuda/gradients.cuh"
 
@@ -50,11 +52,22 @@ struct Pixels {
   }
 };
 
-// What the lane's outputs should be, load(index), or 0 where there is no such channel or
-// pixel. pixel: of the lane's Places::row().
+// What the lane's outputs should be as the target has it, a byte or the bits of a float: turned
+// into a number only when it is needed, it is not waited for before.
+template <int kTiles>
+using RawBlock = uint32_t[kTiles][4];
+
+DEVICE float target_of(const Network& network, uint32_t raw) {
+  if (network.target8) return float(raw) * (2.0f / 255) - 1;
+  float value;
+  memcpy(&value, &raw, sizeof value);
+  return value;
+}
+
+// load(index), or 0 where there is no such channel or pixel. pixel: of the lane's Places::row().
 template <int kTiles, class Load>
 DEVICE void each_target(const Shape& shape, uint32_t pixel, const Load& load,
-                        Block<kTiles>& targets) {
+                        RawBlock<kTiles>& targets) {
   const int channel = 2 * this_lane().member;
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile)
@@ -72,16 +85,24 @@ DEVICE void each_target(const Shape& shape, uint32_t pixel, const Load& load,
 
 template <int kTiles>
 DEVICE void targets_of(const Shape& shape, const Network& network, uint32_t pixel,
-                       Block<kTiles>& targets) {
+                       RawBlock<kTiles>& targets) {
   if (const uint8_t* bytes = network.target8)
-    each_target<kTiles>(
-        shape, pixel, [=](int64_t at) { return float(bytes[at]) * (2.0f / 255) - 1; }, targets);
+    each_target<kTiles>(shape, pixel, [=](int64_t at) { return uint32_t(bytes[at]); }, targets);
   else
-    each_target<kTiles>(shape, pixel, [&](int64_t at) { return network.target32[at]; }, targets);
+    each_target<kTiles>(
+        shape, pixel,
+        [&](int64_t at) {
+          const float value = network.target32[at];
+          uint32_t raw;
+          memcpy(&raw, &value, sizeof raw);
+          return raw;
+        },
+        targets);
 }
 
-// Rows of encoded coordinates of a warp's pixels, first of them `first`.
-template <int kPadded, int kTiles>
+// Rows of encoded coordinates of a warp's pixels, first of them `first`; in shared memory they are
+// there once copies_arrive().
+template <int kPadded, int kTiles, bool kShared>
 DEVICE void keep_encoded(const Shape& shape, const Network& network, const Kept<kPadded>& kept,
                          int first, const Places<kTiles>& places) {
   constexpr int kPixels = Places<kTiles>::kPixels, kLanesOfRow = kWarp / kPixels;
@@ -94,8 +115,13 @@ DEVICE void keep_encoded(const Shape& shape, const Network& network, const Kept<
     if (axis >= shape.axes) break;
     const uint4* encoding = network.encoding16[axis] + places.at[axis] * words;
 #pragma unroll 4
-    for (int word = mine; word < words; word += kLanesOfRow)
-      row[axis * words + word] = encoding[word];
+    for (int word = mine; word < words; word += kLanesOfRow) {
+      uint4* to = row + axis * words + word;
+      if (kShared)
+        copy_async(to, encoding + word);
+      else
+        *to = encoding[word];
+    }
   }
 #pragma unroll 1
   for (int word = shape.axes * words + mine; word < all; word += kLanesOfRow)
@@ -106,7 +132,7 @@ DEVICE void keep_encoded(const Shape& shape, const Network& network, const Kept<
 // is in shared memory to spare a register.
 template <int kPadded, int kTiles>
 DEVICE void errors_of(const Shape& shape, const Pixels& pixels, const Block<kTiles>& values,
-                      const Block<kTiles>& targets, const Kept<kPadded>& kept, int first,
+                      const RawBlock<kTiles>& targets, const Kept<kPadded>& kept, int first,
                       uint32_t (&errors)[kTiles][2], float& squared_error) {
   const Lane self = this_lane();
   float squares = 0;
@@ -119,7 +145,8 @@ DEVICE void errors_of(const Shape& shape, const Pixels& pixels, const Block<kTil
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
         const bool inside = pixels.has(row) && 2 * self.member + j < shape.out_channels;
-        error[j] = inside ? values[tile][2 * half + j] - targets[tile][2 * half + j] : 0;
+        const float target = target_of(pixels.network, targets[tile][2 * half + j]);
+        error[j] = inside ? values[tile][2 * half + j] - target : 0;
         squares += error[j] * error[j];
       }
       const uint32_t pair = pack_half2(kLossScale * error[0], kLossScale * error[1]);
@@ -150,21 +177,21 @@ DEVICE void deltas_of(int block, const Block<kTiles>& slopes, char* memory, int 
 }
 
 // Forward and backward of one warp's pixels; everything the weight gradients need goes to `kept`.
-template <int kPadded, int kTiles>
+// pixel: of the lane's Places::row().
+template <int kPadded, int kTiles, bool kShared>
 DEVICE void warp_pixels(const Shape& shape, const Network& network, const Kept<kPadded>& kept,
-                        int first, const Pixels& pixels, float& squared_error) {
+                        int first, const Pixels& pixels, uint32_t pixel, float& squared_error) {
   using Values = Block<kTiles>;
   const Lane self = this_lane();
   const int hidden = shape.hidden_layers;
   // Early loads of targets pass while the network is computed; wide ones leave no registers for it.
   constexpr bool kEarlyTargets = kPadded <= 64;
   Pairs<kPadded, kTiles> pairs, next;
-  Values targets;
+  RawBlock<kTiles> targets;
   {
-    const uint32_t pixel = pixels.at(Places<kTiles>::row());
     const Places<kTiles> places(network, pixel);
     if (kEarlyTargets) targets_of<kTiles>(shape, network, pixel, targets);
-    keep_encoded<kPadded, kTiles>(shape, network, kept, first, places);
+    keep_encoded<kPadded, kTiles, kShared>(shape, network, kept, first, places);
     const Keep keep{kept.sines(0), kept.deltas(0)};
     input_phases<kPadded>(shape, network, places, [&](int block, const Values& phases) {
       activate<true>(block, phases, keep, first, pairs);
@@ -284,19 +311,31 @@ DEVICE void train(const Shape& shape, const Network& network, const Step& step,
   constexpr bool kHolds = kShared && kPadded <= 64;
   float& squared_error = sums_of_warps[self.warp];
   if (self.lane == 0) squared_error = 0;
-  PieceSums<kPadded> held;
+  PieceSums<kPadded> held = {};
   const Unit mine(shape, division, self.warp);
+  const auto pixels_of = [&](int tile, int first_pixel) {
+    const uint32_t first = uint32_t(tile) * uint32_t(division.tile) + uint32_t(first_pixel);
+    return Pixels{network, step, division.count, first};
+  };
+  uint32_t pixel_ahead = kNoPixel;
   for (int tile = group.index; tile < division.tiles; tile += group.size) {
     const bool first_tile = tile == group.index, last_tile = tile + group.size >= division.tiles;
     const int warp = kPadded > 64 ? opaque(self.warp) : self.warp;  // registers are short
     const int first_pixel = warp * kRows * kTiles;
-    const Pixels pixels{network, step, division.count,
-                        uint32_t(tile) * uint32_t(division.tile) + uint32_t(first_pixel)};
-    if (self.warp < division.warps)
-      warp_pixels<kPadded, kTiles>(shape, network, kept, first_pixel, pixels, squared_error);
+    const bool takes = self.warp < division.warps;
+    if (takes) {
+      const Pixels pixels = pixels_of(tile, first_pixel);
+      const bool fetched = kHolds && !first_tile;
+      warp_pixels<kPadded, kTiles, kShared>(
+          shape, network, kept, first_pixel, pixels,
+          fetched ? pixel_ahead : pixels.at(Places<kTiles>::row()), squared_error);
+    }
+    if (kShared) copies_arrive();
     block_barrier();
+    // The next tile's pixels come from afar, while gradients are added up.
+    if (kHolds && takes && !last_tile)
+      pixel_ahead = pixels_of(tile + group.size, first_pixel).at(Places<kTiles>::row());
     if (kHolds && self.warp < division.units) {
-      if (first_tile) held = PieceSums<kPadded>{};
       add_piece<kPadded, kShared>(kept, mine.piece, mine.first, mine.last, held);
       if (last_tile) store_piece(mine.piece, held, vectors(mine.at));
     }
@@ -308,7 +347,9 @@ DEVICE void train(const Shape& shape, const Network& network, const Step& step,
       add_piece<kPadded, kShared>(kept, unit.piece, unit.first, unit.last, sums);
       store_piece(unit.piece, sums, vectors(unit.at));
     }
-    for (int i = warp; i < (kPadded / kRows + 1) << division.part_bits; i += warps) {
+    // The last warps first: the pieces that the first ones hold, of the input layer, are larger.
+    for (int i = kHolds ? warps - 1 - warp : warp; i < (kPadded / kRows + 1) << division.part_bits;
+         i += warps) {
       const int block = i >> division.part_bits, part = division.part_of(i);
       float4& place = *vectors(division.place(shape, part, Partial::output(shape) + block));
       float sum[4] = {};
