@@ -1,4 +1,4 @@
-"""Encoding a file or a source, as it is asked for: at a width, at a size or at a quality."""
+"""Encoding a file or a source, as it is asked for: one size of network, or a target."""
 
 from __future__ import annotations
 

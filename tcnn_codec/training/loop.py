@@ -63,7 +63,7 @@ def _diverged(done: int, what: str) -> CodecError:
     return CodecError(
         f"fitting diverged at step {done}: {what}",
         "it must stay finite",
-        "choose another `seed` or a smaller `width`",
+        "choose another `seed` or a smaller network",
     )
 
 
