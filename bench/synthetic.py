@@ -56,7 +56,7 @@ def measure(pixels: Pixels, config: EncodeConfig) -> Outcome:
     """One picture, uint8 [height, width(, 1, 3 or 4)], fitted once and rounded both ways."""
     source = array_source(pixels)
     (chunk,) = cut(source.frames(), 1)
-    tools = Tools.of(make_fitter(config.model, "cpu", config.precision, config.threads), config)
+    tools = Tools.of(make_fitter(config.model, "cpu", config.precision, config.threads))
     spec, rounding_steps = tools.fitter.spec(source.format), config.fit_steps // ROUNDING_SHARE
     job = ChunkJob(
         chunk=chunk,

@@ -23,17 +23,16 @@ EXIT_DONE, EXIT_FAULT, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit status: 0 done, 2 bad input or usage, 1 our own fault."""
-    options = argparse.Namespace()
     try:
         options = _parser().parse_args(arguments)
         options.command(options)
         return EXIT_DONE
     except CodecError as error:
-        print(f"error: {_one_line(_with_flags(str(error), options))}", file=sys.stderr)
+        print(f"error: {_one_line(_with_flags(str(error)))}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except MemoryError:
         print(
-            "error: memory ran out; a chunk has to fit; lower --chunk-frames or the size",
+            "error: memory ran out; a chunk has to fit; encode with a lower --chunk-frames or size",
             file=sys.stderr,
         )
         return EXIT_BAD_INPUT
@@ -81,7 +80,7 @@ def _add_encode(commands: Any) -> None:
         *OPTIONS_HELP.items(),
         ("steps", "optimiser steps, instead of the preset's"),
         ("bits", f"bits of a weight before entropy coding, {MIN_BITS} to {MAX_BITS} (default 6)"),
-        ("bytes", "size of the file at most, and at least 97 %% of it; chooses width and bits"),
+        ("bytes", "size of the file at most, and at least 97 %% of it; sets network and bits"),
         ("chunk_frames", "frames of a video that share one network"),
         ("threads", f"1 to {MAX_THREADS}, 0 for every core; changes no byte"),
         ("seed", "same seed, machine and instruction set: same bytes"),
@@ -93,8 +92,8 @@ def _add_encode(commands: Any) -> None:
             _flag(name), type=_integer, metavar="N", default=value, help=text + shown
         )
     fractions = (
-        ("bpp", "bits per pixel at most, and at least 97 %% of it; chooses width and bits"),
-        ("psnr", "PSNR in dB at least, and at most 0.1 dB more; chooses width and bits"),
+        ("bpp", "bits per pixel at most, and at least 97 %% of it; sets network and bits"),
+        ("psnr", "PSNR in dB at least, and at most 0.1 dB more; sets network and bits"),
         (
             "lambda_",
             "instead of --bits: step sizes for least squared error + lambda x bits per pixel",
@@ -338,7 +337,7 @@ def _doctor(options: argparse.Namespace) -> None:
     for group, lines in facts.items():
         _print(group)
         for name, text in lines.items():
-            _print(f"  {name:<14} {text}")
+            _print(f"  {name:<14} {_with_flags(text)}")
 
 
 def _flag(option: str) -> str:
@@ -346,10 +345,28 @@ def _flag(option: str) -> str:
     return "--" + option.rstrip("_").replace("_", "-")
 
 
-def _with_flags(text: str, options: argparse.Namespace) -> str:
-    """An error's text with the command's options, in backquotes there, named as they are here."""
-    known = vars(options)
-    return re.sub(r"`(\w+)`", lambda m: _flag(m[1]) if m[1] in known else m[0], text)
+def _with_flags(text: str) -> str:
+    """An error's text with options, in backquotes there, named as they are here.
+
+    What stands in quotes is a user's, a file's name for instance, and stays as it is.
+    """
+    known = _option_names()
+
+    def shown(found: re.Match[str]) -> str:
+        return _flag(found[1]) if found[1] in known else found[0]
+
+    return re.sub(r"(?<!\w)'[^']*'(?!\w)|`(\w+)`", shown, text)
+
+
+def _option_names() -> set[str]:
+    """Of every command, as Python names them."""
+    return {
+        option.dest
+        for action in _parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for command in action.choices.values()
+        for option in command._actions
+    }
 
 
 def _one_line(text: str) -> str:

@@ -54,7 +54,7 @@ class EncodeConfig:
 
     def __post_init__(self) -> None:
         for name, least, most, remedy in (
-            ("steps", 1, MAX_STEPS, "12000 is usual, or choose a preset instead"),
+            ("steps", 1, MAX_STEPS, "12000 is usual, or choose a `preset` instead"),
             ("bits", MIN_BITS, MAX_BITS, "6 is usual"),
             ("bytes", 1, MAX_FILE_BYTES, "4000 suits a small photograph"),
             ("chunk_frames", 1, MAX_CHUNK_FRAMES, "25 is usual"),

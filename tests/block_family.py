@@ -123,6 +123,9 @@ class BlockFitter:
     def __init__(self, options: BlockOptions, *_: Any) -> None:
         self._options = options
 
+    def renderer(self) -> BlockRenderer:
+        return BlockRenderer()
+
     def spec(self, picture: PictureFormat) -> BlockSpec:
         return self._sized(picture, self._options.blocks or 8)
 

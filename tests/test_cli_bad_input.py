@@ -148,7 +148,7 @@ CASES = {
     ENCODE + "--width 8.5": ("--width", "'8.5'", "not a whole number", "such as 32", HELP),
     ENCODE + "--bits 3": ("--bits is 3;", "4 to 12", "6 is usual"),
     ENCODE + "--bits 13": ("--bits is 13;", "4 to 12", "6 is usual"),
-    ENCODE + "--steps 0": ("--steps is 0;", "1 to 10000000", "choose a preset"),
+    ENCODE + "--steps 0": ("--steps is 0;", "1 to 10000000", "choose a --preset"),
     ENCODE + "--hidden-layers 33": ("--hidden-layers is 33;", "0 to 32", "3 is usual"),
     ENCODE + "--frequencies 33": ("--frequencies is 33;", "0 to 32", "leave it out"),
     ENCODE + "--chunk-frames 0": ("--chunk-frames is 0;", "1 to 4096", "25 is usual"),
@@ -258,6 +258,17 @@ def test_what_no_file_can_hold_is_told_before_fitting(
     message = refused("encode", "wide.png", "x.tcnn")
     assert "65537" in message
     assert "65536" in message
+
+
+def test_options_of_another_command_are_flags_too(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    """And a file's name is no option, whatever it is called."""
+    cut = tmp_path / "`json`.tcnn"
+    cut.write_bytes(GOLDEN.read_bytes()[:-9])
+    text = refused("info", str(cut))
+    assert "`json`.tcnn' " in text or "`json`.tcnn':" in text
+    assert "decode earlier frames with --frames" in text
 
 
 def test_damaged_streams(refused: Callable[..., str], tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from tcnn_codec.encoding.jobs import ChunkJob, ChunkResult, Tools, best_colour, 
 from tcnn_codec.families.contract import Rounding, Tensors
 from tcnn_codec.families.siren import fitter, rounding
 from tcnn_codec.families.siren.backends.cpu import CpuBackend
-from tcnn_codec.families.siren.family import SirenRenderer
 from tcnn_codec.families.siren.fitter import SirenFitter
 from tcnn_codec.families.siren.quantise import canonical, constant, dequantise, quantise
 from tcnn_codec.families.siren.rounding import NOISE, balance_steps, deviation_from
@@ -53,7 +52,7 @@ def synthetic() -> Iterator[Any]:
 
 
 FITTER = SirenFitter(threads=1)
-TOOLS = Tools(FITTER, SirenRenderer(1))
+TOOLS = Tools.of(FITTER)
 
 
 def chunk_of(pixels: U8) -> Chunk:

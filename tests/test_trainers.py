@@ -24,6 +24,9 @@ from tcnn_codec.dtypes import F32
 from tcnn_codec.families.siren.backends.base import Backend, PlainTrainer
 from tcnn_codec.families.siren.backends.cpu import CpuBackend
 from tcnn_codec.families.siren.backends.reference import forward
+from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.families.siren.start import initialise
+from tcnn_codec.grid import Grid
 from tcnn_codec.training.batches import Batches
 from tcnn_codec.training.job import Job
 from tcnn_codec.training.optimiser import OptimiserState, optimise
@@ -169,6 +172,14 @@ def test_a_trainer_goes_on_from_what_it_is_given(native: CpuBackend) -> None:
 @by_name
 def test_vjp_is_as_accurate_as_the_reference(native: CpuBackend, case: Case) -> None:
     check_vjp(native, EXACT, case, 4 * reference_gradient_error(case))
+
+
+def test_vjp_takes_gradients_in_float64(native: CpuBackend) -> None:
+    spec, grid = SirenSpec(width=4), Grid(5, 4)
+    given = np.random.default_rng(0).normal(size=(grid.pixels, spec.out_channels))
+    params = initialise(spec, 0)
+    found = native.vjp(spec, params, grid, given)  # type: ignore[arg-type]
+    assert np.array_equal(found, native.vjp(spec, params, grid, given.astype(np.float32)))
 
 
 def test_vjp_takes_what_it_is_given(trainer: CpuBackend) -> None:

@@ -121,7 +121,7 @@ def encode_source(
         chunk_frames=chunk_frames,
         config=config,
         fitter=fitter,
-        executor=InThisProcess(Tools.of(fitter, config)),
+        executor=InThisProcess(Tools.of(fitter)),
         progress=progress,
     )
     coder.check()

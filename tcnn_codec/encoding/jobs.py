@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tcnn_codec.config import EncodeConfig
 from tcnn_codec.dtypes import F32, U8
 from tcnn_codec.encoding.chunks import Chunk
 from tcnn_codec.families.contract import Fitter, Renderer, Rounding, Tensors
@@ -67,8 +66,8 @@ class Tools:
     renderer: Renderer[Any]
 
     @classmethod
-    def of(cls, fitter: Fitter[Any], config: EncodeConfig) -> Tools:
-        return cls(fitter, fitter.family.renderer(config.threads))
+    def of(cls, fitter: Fitter[Any]) -> Tools:
+        return cls(fitter, fitter.renderer())
 
 
 @dataclass(frozen=True, eq=False)

@@ -157,6 +157,9 @@ class Fitter(Protocol[S]):
     def precision(self) -> str:
         """Of the products in training: float32, bfloat16 or float16."""
 
+    def renderer(self) -> Renderer[S]:
+        """A decoder's, which shares the fitter's threads where they are of the same kind."""
+
     def spec(self, picture: PictureFormat) -> S:
         """The network of the user's size, or of the usual one, for every chunk of a picture."""
 

@@ -140,9 +140,8 @@ DEVICE void add_pixels(const Kept<kPadded>& kept, const Piece& piece, int pairs,
 }
 
 // Hidden layers are alike, so that the compiler may know how many pairs their pieces have, as it
-// may of the input layer's where they have as many as there can be. From device memory, and of the
-// input layer of wide networks, it had better not: it would load for all of them at once, and
-// spill.
+// may of the input layer's where they have as many as there can be. From device memory it had
+// better not: it would load for all of them at once, and spill.
 template <int kPadded, bool kShared>
 DEVICE void add_piece(const Kept<kPadded>& kept, const Piece& piece, int first, int last,
                       PieceSums<kPadded>& sums) {

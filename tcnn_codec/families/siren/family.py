@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tcnn_codec.coders.payload import LEAST_TENSOR_BYTES, decode_tensors, encode_tensors
 from tcnn_codec.coders.quantised import QuantisedTensor
@@ -13,6 +14,9 @@ from tcnn_codec.families.siren.backends import create
 from tcnn_codec.families.siren.quantise import dequantise
 from tcnn_codec.families.siren.spec import MILLI, SirenSpec
 from tcnn_codec.grid import Grid
+
+if TYPE_CHECKING:
+    from tcnn_codec.families.siren.backends.base import Backend
 
 
 @dataclass(frozen=True)
@@ -55,14 +59,14 @@ class SirenFamily:
         return LEAST_TENSOR_BYTES * len(spec.tensors)
 
     def renderer(self, threads: int) -> SirenRenderer:
-        return SirenRenderer(threads)
+        return SirenRenderer(create("cpu", threads))
 
 
 class SirenRenderer:
-    """A contract.Renderer, on the CPU in float32."""
+    """A contract.Renderer. backend: the cpu's, which renders in float32."""
 
-    def __init__(self, threads: int = 0) -> None:
-        self._backend = create("cpu", threads)
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
     def render(self, spec: SirenSpec, tensors: Sequence[QuantisedTensor], grid: Grid) -> U8:
         return self._backend.render(spec, dequantise(spec, tensors), grid)

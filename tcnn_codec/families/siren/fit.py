@@ -30,7 +30,8 @@ def fit(
     """Parameters, float32 [parameter_count], that minimise the squared error and a little the rate.
 
     start: the parameters to begin with. The same arguments, backend and device give the same
-    parameters, whatever the threads. Raises CodecError when the loss stops being finite.
+    parameters, whatever the threads. Raises CodecError when the loss or a parameter stops being
+    finite.
     """
     rng = np.random.Generator(np.random.PCG64([job.seed, 1]))
     trainer = backend.trainer(job, OptimiserState.start(start, rate_weight(job.spec)))

@@ -7,7 +7,7 @@ import math
 from tcnn_codec.dtypes import F32, U8
 from tcnn_codec.families.contract import Ladder, Rounding, Tensors
 from tcnn_codec.families.siren import backends
-from tcnn_codec.families.siren.family import SirenFamily
+from tcnn_codec.families.siren.family import SirenFamily, SirenRenderer
 from tcnn_codec.families.siren.fit import fit
 from tcnn_codec.families.siren.options import SirenOptions
 from tcnn_codec.families.siren.quantise import canonical, constant, dequantise, quantise
@@ -41,7 +41,8 @@ class SirenFitter:
         self._options = options or SirenOptions()
         self._backend = backends.create(backend, threads, precision)
         # What decoders show is computed on the CPU in float32, whatever fits.
-        self._shown_by = backends.create("cpu", threads)
+        on_cpu = self._backend.name == "cpu"
+        self._shown_by = self._backend if on_cpu else backends.create("cpu", threads)
 
     @property
     def backend(self) -> str:
@@ -54,6 +55,9 @@ class SirenFitter:
     @property
     def precision(self) -> str:
         return self._backend.precision
+
+    def renderer(self) -> SirenRenderer:
+        return SirenRenderer(self._shown_by)
 
     def spec(self, picture: PictureFormat) -> SirenSpec:
         return choose_spec(picture, self._options)

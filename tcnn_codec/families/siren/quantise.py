@@ -35,7 +35,7 @@ def quantise(spec: SirenSpec, params: F32, bits: float) -> tuple[QuantisedTensor
             raise CodecError(
                 f"{tensor.name} has a parameter of magnitude {largest:g}",
                 f"allowed is at most {MAX_STEP:g}",
-                "the fit diverged, try another seed or the preset 'balanced'",
+                "the fit diverged, try another `seed` or the `preset` 'balanced'",
             )
         steps.append(_step_at_least(largest, bound) if largest > 0 else np.float32(1))
     return quantise_to(spec, params, steps)

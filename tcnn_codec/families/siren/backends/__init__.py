@@ -33,7 +33,13 @@ def create(name: str = "auto", threads: int = 0, precision: str = "float32") -> 
             except BackendUnavailable:
                 if precision == "float16":
                     raise
-        name = "cuda" if precision == "float16" else "cpu"
+        if precision == "float16":
+            raise BackendUnavailable(
+                "`precision` is 'float16', which only the backend cuda has",
+                "no GPU, or no module _cuda, was found",
+                "leave `precision` out",
+            )
+        name = "cpu"
     if name not in PRECISIONS_OF:
         raise CodecError(
             f"`backend` is '{name}'",

@@ -92,9 +92,9 @@ class PlainTrainer:
 
 def replace_weights(state: OptimiserState, other: OptimiserState) -> None:
     """What Trainer.load does to a state whose arrays stay where they are."""
-    state.params[:] = other.params
     if (state.scales is None) != (other.scales is None):
         raise ValueError("a trainer began with scales, or without, and goes on as it began")
+    state.params[:] = other.params
     if state.scales is not None and other.scales is not None:
         state.scales[:] = other.scales
 

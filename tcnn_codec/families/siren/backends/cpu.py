@@ -110,7 +110,8 @@ class CpuBackend:
         gradient = np.empty(spec.parameter_count, np.float32)
         encodings = encode_axes(spec, grid)
         shape = native_shape(_cpu, spec)
-        self._siren.vjp(shape, params, encodings, output_gradient, gradient)
+        given = np.ascontiguousarray(output_gradient, np.float32)
+        self._siren.vjp(shape, params, encodings, given, gradient)
         return gradient
 
     def trainer(self, job: Job[SirenSpec], state: OptimiserState) -> CpuTrainer:

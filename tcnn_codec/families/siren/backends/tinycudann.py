@@ -177,9 +177,9 @@ class TinycudannBackend:
             return np.zeros(spec.parameter_count, np.float32)
         # As large as float16 likes it best: what one pixel of a piece has of a mean.
         factor = LOSS_SCALE / (largest * PIECE)
-        wanted = torch.tensor(given, device=self._device)
-        encodings = self._encoded(spec, grid)
         with _refusals():
+            wanted = torch.tensor(given, device=self._device)
+            encodings = self._encoded(spec, grid)
             network = self._loaded(spec, params)
             pixels = torch.arange(grid.pixels, device=self._device)
             gradient = torch.zeros_like(network.layout.base)
