@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -358,15 +359,16 @@ def _with_flags(text: str) -> str:
     return re.sub(r"(?<!\w)'[^']*'(?!\w)|`(\w+)`", shown, text)
 
 
-def _option_names() -> set[str]:
+@cache
+def _option_names() -> frozenset[str]:
     """Of every command, as Python names them."""
-    return {
+    return frozenset(
         option.dest
         for action in _parser()._actions
         if isinstance(action, argparse._SubParsersAction)
         for command in action.choices.values()
         for option in command._actions
-    }
+    )
 
 
 def _one_line(text: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tcnn_codec.dtypes import F64
+from tcnn_codec.dtypes import F64, U8
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,12 @@ class Grid:
     width: int
     height: int
     frames: int = 1
+
+    @classmethod
+    def of(cls, pixels: U8) -> Grid:
+        """That of a chunk's pixels, uint8 [frames, height, width, channels]."""
+        frames, height, width, _ = pixels.shape
+        return cls(width, height, frames)
 
     @property
     def pixels(self) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from tcnn_codec.dtypes import F32, F64, U8, U32
-from tcnn_codec.families.siren.backends.base import Backend
+from tcnn_codec.families.siren.backends.base import Backend, PlainTrainer
 from tcnn_codec.families.siren.spec import SirenSpec
 from tcnn_codec.families.siren.start import initialise
 from tcnn_codec.grid import Grid
@@ -104,6 +106,34 @@ def fit_steps(
     trainer = backend.trainer(job, state)
     losses = trainer.steps(batches, rates)
     return losses, trainer.state()
+
+
+def rounding_scales(spec: SirenSpec, params: F32, kept: NDArray[np.bool_]) -> F32:
+    """Scales of Adam as rounding has them: a quantisation step of 6 bits, and 0 where kept."""
+    scales = np.empty_like(params)
+    for tensor in spec.tensors:
+        scales[tensor.place] = np.abs(params[tensor.place]).max() / 31
+    scales[kept] = 0
+    return scales
+
+
+def check_scaled_steps(
+    backend: Backend, job: Job[SirenSpec], state: OptimiserState, batches: Batches, rates: F32
+) -> tuple[F32, F32]:
+    """Adam on every parameter in units of its scale, against the plain trainer.
+
+    The parameters then, the backend's and the plain trainer's.
+    """
+    assert state.scales is not None
+    losses, fused = fit_steps(backend, job, state, batches, rates)
+    trainer = PlainTrainer(partial(backend.loss_and_grad, job), job, state)
+    assert losses == pytest.approx(trainer.steps(batches, rates), rel=1e-5)
+    plain, kept = trainer.state(), state.scales == 0
+    assert np.array_equal(fused.params[kept], state.params[kept])
+    # Adam's first steps are of one size whatever the gradient's, up to its rounding near zero.
+    apart = np.abs(fused.params - plain.params)[~kept] / state.scales[~kept]
+    assert np.median(apart) < 1e-5
+    return fused.params, plain.params
 
 
 def check_vjp(backend: Backend, exact: Backend, case: Case, bound: float) -> None:

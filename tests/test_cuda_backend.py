@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from types import ModuleType
 
 import numpy as np
@@ -21,11 +21,13 @@ from cases import (
     case_of,
     check_float_targets,
     check_render,
+    check_scaled_steps,
     check_vjp,
     fit_steps,
     loss_and_grad,
     relative,
     rms,
+    rounding_scales,
 )
 from conftest import REQUIRE_VARIABLE
 from numpy.typing import NDArray
@@ -33,7 +35,6 @@ from rounding_oracle import Answer, Rounding, compute
 
 from tcnn_codec.dtypes import F32
 from tcnn_codec.errors import BackendUnavailable, CodecError
-from tcnn_codec.families.siren.backends.base import PlainTrainer
 from tcnn_codec.families.siren.backends.cuda import Choices, CudaBackend
 from tcnn_codec.families.siren.backends.reference import ReferenceBackend
 from tcnn_codec.families.siren.fit import peak_learning_rate
@@ -161,9 +162,8 @@ def fit(
     case: Case,
     steps: int = 2,
     count: int = COUNT,
-    scales: F32 | None = None,
 ) -> tuple[NDArray, OptimiserState]:
-    return fit_steps(backend, *start(case, steps, count, scales))
+    return fit_steps(backend, *start(case, steps, count))
 
 
 @by_name
@@ -241,21 +241,10 @@ def test_less_shared_memory_gives_smaller_tiles(
 @by_name
 def test_scaled_steps(cuda: CudaBackend, case: Case) -> None:
     """Adam on every parameter in units of its scale, against the plain trainer."""
-    spec, first = case.spec, case.params(0)
-    scales = np.empty_like(first)
-    for tensor in spec.tensors:
-        scales[tensor.place] = np.abs(first[tensor.place]).max() / 31
-    kept = np.random.default_rng(0).random(first.size) < 0.5
-    scales[kept] = 0
-    losses, state = fit(cuda, case, scales=scales)
-    job, first_state, batches, rates = start(case, 2, COUNT, scales)
-    trainer = PlainTrainer(partial(cuda.loss_and_grad, job), job, first_state)
-    assert losses == pytest.approx(trainer.steps(batches, rates), rel=1e-5)
-    plain = trainer.state()
-    assert np.array_equal(state.params[kept], first[kept])
-    # Adam's first steps are of one size whatever the gradient's, up to its rounding near zero.
-    apart = np.abs(state.params - plain.params)[~kept] / scales[~kept]
-    assert np.median(apart) < 1e-5
+    params = case.params(0)
+    kept = np.random.default_rng(0).random(params.size) < 0.5
+    scales = rounding_scales(case.spec, params, kept)
+    check_scaled_steps(cuda, *start(case, 2, COUNT, scales))
 
 
 def test_networks_side_by_side_are_networks_alone(cuda_emulated: ModuleType) -> None:

@@ -22,8 +22,7 @@ class Chunk:
 
     @property
     def grid(self) -> Grid:
-        frames, height, width, _ = self.pixels.shape
-        return Grid(width=width, height=height, frames=frames)
+        return Grid.of(self.pixels)
 
 
 def cut(frames: Iterable[Frame], chunk_frames: int) -> Iterator[Chunk]:

@@ -34,9 +34,9 @@ class Job(Generic[S]):
     @classmethod
     def of(cls, spec: S, pixels: U8, seed: int) -> Job[S]:
         """The job of a chunk, uint8 [frames, height, width, channels]."""
-        frames, height, width, channels = pixels.shape
-        grid = Grid(width=width, height=height, frames=frames)
-        return cls(spec, grid, pixels.reshape(-1, channels), shuffle(grid.pixels, seed), seed)
+        grid = Grid.of(pixels)
+        target = pixels.reshape(grid.pixels, -1)
+        return cls(spec, grid, target, shuffle(grid.pixels, seed), seed)
 
 
 class Trainer(Protocol):

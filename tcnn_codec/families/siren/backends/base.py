@@ -90,10 +90,15 @@ class PlainTrainer:
         replace_weights(self._state, state)
 
 
+def check_loaded(other: OptimiserState, *, scaled: bool) -> None:
+    """Raises ValueError where Trainer.load may not take a state. scaled: whether it has scales."""
+    if (other.scales is not None) != scaled:
+        raise ValueError("a trainer began with scales, or without, and goes on as it began")
+
+
 def replace_weights(state: OptimiserState, other: OptimiserState) -> None:
     """What Trainer.load does to a state whose arrays stay where they are."""
-    if (state.scales is None) != (other.scales is None):
-        raise ValueError("a trainer began with scales, or without, and goes on as it began")
+    check_loaded(other, scaled=state.scales is not None)
     state.params[:] = other.params
     if state.scales is not None and other.scales is not None:
         state.scales[:] = other.scales

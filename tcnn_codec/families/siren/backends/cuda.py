@@ -13,7 +13,7 @@ import torch
 
 from tcnn_codec.dtypes import F32, F64, U8, U32
 from tcnn_codec.errors import BackendUnavailable, CodecError
-from tcnn_codec.families.siren.backends.base import native_constants, order_of
+from tcnn_codec.families.siren.backends.base import check_loaded, native_constants, order_of
 from tcnn_codec.families.siren.backends.inputs import encode_axes, native_shape
 from tcnn_codec.families.siren.spec import SirenSpec
 from tcnn_codec.grid import Grid
@@ -172,13 +172,11 @@ class CudaBackend:
                 trainer.native.set_steps(self.put(words), losses)
                 natives.append(trainer.native)
                 found.append(losses)
-            launch = trainers[0].launches.get(count) if len(trainers) == 1 else None
-            if launch is None:
-                launch = self._launch(natives, count)
-            if len(trainers) == 1:
-                trainers[0].launches[count] = launch
+            launches = trainers[0].launches if len(trainers) == 1 else {}
+            if count not in launches:
+                launches[count] = self._launch(natives, count)
             constants = native_constants(self._native, trainers[0].rate_weight)
-            self._call(self._native.fit_steps, natives, launch, constants)
+            self._call(self._native.fit_steps, natives, launches[count], constants)
             for trainer in trainers:
                 trainer.steps_done += steps
             values = count * trainers[0].out_channels
@@ -280,8 +278,7 @@ class CudaTrainer:
         return OptimiserState(params, mean, variance, self.rate_weight, scales, self.steps_done)
 
     def load(self, state: OptimiserState) -> None:
-        if (state.scales is None) != (self._scales is None):
-            raise ValueError("a trainer began with scales, or without, and goes on as it began")
+        check_loaded(state, scaled=self._scales is not None)
         self._params.copy_(torch.from_numpy(state.params))
         if self._scales is not None:
             self._scales.copy_(torch.from_numpy(state.scales))
