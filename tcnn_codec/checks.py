@@ -23,7 +23,8 @@ def whole_number(name: str, value: Any, least: int, most: int, remedy: str) -> i
 
 def real_number(name: str, value: Any, least: float, most: float, remedy: str) -> float:
     """value as a float, least to most; CodecError for anything else, and for bool."""
-    known = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    # float first: asking an abstract class takes long.
+    known = isinstance(value, (float, numbers.Real)) and not isinstance(value, bool)
     if not known or not least <= value <= most:
         raise CodecError(f"{name} is {value}", f"allowed are {least:g} to {most:g}", remedy)
     return float(value)

@@ -14,7 +14,7 @@ import numpy as np
 
 from tcnn_codec.bitstream.limits import MAX_LEVEL
 from tcnn_codec.checks import whole_number
-from tcnn_codec.coders.payload import LEAST_TENSOR_BYTES, decode_tensors, encode_tensors
+from tcnn_codec.coders.payload import LEAST_PAYLOAD, Matrices, decode_tensors, encode_tensors
 from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.dtypes import F32, U8
 from tcnn_codec.families.contract import Ladder, RateLaw, Rounding, Tensors
@@ -98,13 +98,13 @@ class BlockFamily:
         return {"blocks": spec.blocks}
 
     def encode(self, spec: BlockSpec, tensors: Sequence[QuantisedTensor]) -> bytes:
-        return encode_tensors(spec.tensors, tensors)
+        return encode_tensors(Matrices(spec.tensors, kinds=1), tensors)
 
-    def decode(self, spec: BlockSpec, payload: bytes, version: int) -> Tensors:
-        return decode_tensors(spec.tensors, payload, version)
+    def decode(self, spec: BlockSpec, payload: bytes) -> Tensors:
+        return decode_tensors(Matrices(spec.tensors, kinds=1), payload)
 
     def least_payload(self, spec: BlockSpec) -> int:
-        return LEAST_TENSOR_BYTES
+        return LEAST_PAYLOAD
 
     def renderer(self, threads: int) -> BlockRenderer:
         return BlockRenderer()

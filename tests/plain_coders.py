@@ -1,134 +1,15 @@
-"""Independent entropy coders after docs/format.md, section 6, one Python integer at a time."""
+"""An independent entropy coder after docs/format.md, sections 6 and 7, one integer at a time."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from math import isqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.families.siren.spec import SirenSpec
-from tcnn_codec.layout import Tensor
-
-# Range coding (6.1 to 6.3).
-
-
-def plain_counts(model: int, largest: int, signed: bool = True) -> list[int]:
-    """Counts of the symbols -largest … largest, or 0 … largest."""
-    halvings = {11: isqrt(1 << 59)}
-    for bit in range(10, -1, -1):
-        halvings[bit] = isqrt(halvings[bit + 1] << 30)
-
-    def weight(magnitude: int) -> int:
-        if model == 0:
-            return 1 << 30
-        shape, scale = divmod(model - 1, 42)
-        ratio = (magnitude << 31 - scale // 3) // (65536, 82570, 104032)[scale % 3]
-        ratio = min(ratio, 1 << 24)
-        root = isqrt(ratio << 12)
-        exponent = (root, ratio, ratio * root >> 12, ratio * ratio >> 12)[shape]
-        result = 1 << 30
-        for bit in range(11, -1, -1):
-            if exponent >> bit & 1:
-                result = result * halvings[bit] >> 30
-        return result >> min(exponent >> 12, 31)
-
-    weights = [weight(abs(v)) for v in range(-largest if signed else 0, largest + 1)]
-    free = 2**24 - len(weights)
-    counts = [1 + w * free // sum(weights) for w in weights]
-    counts[largest if signed else 0] += 2**24 - sum(counts)
-    return counts
-
-
-class PlainRange:
-    """The range decoder: one symbol at a time from a table of counts."""
-
-    def __init__(self, code: bytes) -> None:
-        self.code = iter(code)
-        self.width = 2**64 - 1
-        self.offset = self.word() << 32 | self.word()  # above the interval's low end
-
-    def word(self) -> int:
-        return int.from_bytes(bytes(next(self.code, 0) for _ in range(4)), "big")
-
-    def decode(self, counts: list[int]) -> int:
-        starts = [0, *accumulate(counts[:-1])]
-        unit = self.width >> 24
-        symbol = bisect_right(starts, self.offset // unit) - 1
-        self.offset -= unit * starts[symbol]
-        self.width = unit * counts[symbol]
-        if self.width < 2**32:
-            self.width <<= 32
-            self.offset = self.offset << 32 | self.word()
-        return symbol
-
-
-def plain_values(
-    place: Tensor, model: int, bound: int, code: bytes, coder: PlainRange
-) -> list[int]:
-    rows, columns = place.shape if len(place.shape) == 2 else (1, *place.shape)
-    if model == 211:
-        return [int(v) for row in plain_decode_binary(code, rows, columns) or [] for v in row]
-    if bound == 0:
-        return [0] * place.size
-    if model < 169:
-        counts = plain_counts(model, bound)
-        return [coder.decode(counts) - bound for _ in range(place.size)]
-    counts = plain_counts(43 + model - 169, bound, signed=False)
-    return list(accumulate(coder.decode(counts) for _ in range(place.size)))
-
-
-def plain_decode(spec: SirenSpec, payload: bytes) -> list[tuple[int, list[int]]]:
-    """(upper 16 bits of the step, values) of each tensor."""
-    at = 0
-    headers = []
-    for _ in spec.tensors:
-        step, model = payload[at] | payload[at + 1] << 8, payload[at + 2]
-        bound = shift = 0
-        at += 3
-        while True:
-            bound |= (payload[at] & 127) << shift
-            at, shift = at + 1, shift + 7
-            if payload[at - 1] < 128:
-                break
-        headers.append((step, model, bound))
-    codes = []
-    for _, model, bound in headers:
-        length = bound if model == 211 else 0
-        codes.append(payload[at : at + length])
-        at += length
-    coder = PlainRange(payload[at:])
-    return [
-        (step, plain_values(place, model, bound, code, coder))
-        for place, (step, model, bound), code in zip(spec.tensors, headers, codes, strict=True)
-    ]
-
-
-def plain_static(tensors: Sequence[QuantisedTensor], models: Sequence[int]) -> bytes:
-    """The range coder's bytes behind the headers, for static models."""
-    low, width, digits = 0, 2**64 - 1, 64
-    for one, model in zip(tensors, models, strict=True):
-        counts = plain_counts(model, one.largest)
-        starts = [0, *accumulate(counts)]
-        for value in one.values.tolist() if one.largest else ():
-            unit = width >> 24
-            low += unit * starts[value + one.largest]
-            width = unit * counts[value + one.largest]
-            if width < 2**32:
-                low, width, digits = low << 32, width << 32, digits + 32
-    for length in range(digits // 8 + 1):
-        code = -(-low >> digits - 8 * length)
-        if code << digits - 8 * length < low + width:
-            return code.to_bytes(length, "big")
-    raise AssertionError("low itself is a code")
-
-
-# The binarised code (6.4). A coder is a function (probability, bin) -> bin; the decoder's ignores
-# the bin it is given.
 
 Code = Callable[[int, int], int]
 
@@ -223,7 +104,9 @@ def plain_magnitude(code: Callable[[str, int, bool], int], bypass: Code, m: int)
     return found + 7
 
 
-def plain_code(coder: Code, rows: int, columns: int, values: list[list[int]]) -> list[list[int]]:
+def plain_code(
+    coder: Code, rows: int, columns: int, has_signs: bool, values: list[list[int]]
+) -> list[list[int]]:
     """The values coded: those given, where coder is the encoder."""
     sets = [initial_set(q) for q in RATIOS]
     turn = [32768, 16]
@@ -251,26 +134,68 @@ def plain_code(coder: Code, rows: int, columns: int, values: list[list[int]]) ->
             m = plain_magnitude(code, coder, abs(v))
             negative = int(v < 0)
             w = found[r - 1][c] if r > 0 else 0
-            if m > 0 and w != 0:
+            if has_signs and m > 0 and w != 0:
                 differs = coder(turn[0], int((v < 0) != (w < 0)))
                 learn(turn, differs)
                 negative = differs ^ int(w < 0)
-            elif m > 0:
+            elif has_signs and m > 0:
                 negative = coder(32768, negative)
             found[r].append(-m if negative else m)
     return found
 
 
-def plain_encode_binary(values: NDArray[np.int32]) -> bytes:
+def plain_encode(matrices: Sequence[tuple[NDArray[np.int32], bool]]) -> bytes:
+    """The code of these matrices, each with whether it has signs."""
     encoder = PlainEncoder()
-    rows, columns = values.shape
-    assert plain_code(encoder, rows, columns, values.tolist()) == values.tolist()
+    for values, has_signs in matrices:
+        rows, columns = values.shape
+        coded = plain_code(encoder, rows, columns, has_signs, values.tolist())
+        assert coded == values.tolist()
     return encoder.string()
 
 
-def plain_decode_binary(code: bytes, rows: int, columns: int) -> list[list[int]] | None:
-    """None where a magnitude is too large."""
+def plain_decode(
+    code: bytes, shapes: Sequence[tuple[int, int, bool]]
+) -> list[list[list[int]]] | None:
+    """The matrices of these rows and columns; None where a magnitude is too large."""
+    decoder = PlainDecoder(code)
     try:
-        return plain_code(PlainDecoder(code), rows, columns, [[0] * columns] * rows)
+        return [
+            plain_code(decoder, rows, columns, has_signs, [[0] * columns] * rows)
+            for rows, columns, has_signs in shapes
+        ]
     except ValueError:
         return None
+
+
+def plain_payload(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> bytes:
+    """The payload of a SIREN (section 6)."""
+    steps = np.array([tensor.step for tensor in tensors], np.int32).reshape(-1, 2)
+    before = np.vstack([[[80, 80]], steps[:-1]])
+    matrices = [((steps - before).astype(np.int32), True)]
+    for layer, (rows, columns) in enumerate(spec.layer_shapes):
+        weight, bias = tensors[2 * layer : 2 * layer + 2]
+        matrices.append((weight.values.reshape(rows, columns), True))
+        if layer <= spec.hidden_layers:
+            values = bias.values.tolist()
+            changes = [value - last for value, last in zip(values, [0, *values[:-1]], strict=True)]
+            matrices.append((np.array([changes], np.int32), False))
+        else:
+            matrices.append((bias.values.reshape(1, -1), True))
+    return plain_encode(matrices)
+
+
+def plain_tensors(spec: SirenSpec, payload: bytes) -> list[tuple[int, list[int]]] | None:
+    """The step index and the integers of each tensor; None for an impossible code."""
+    shapes = [(spec.hidden_layers + 2, 2, True)]
+    for layer, (rows, columns) in enumerate(spec.layer_shapes):
+        shapes += [(rows, columns, True), (1, rows, layer > spec.hidden_layers)]
+    found = plain_decode(payload, shapes)
+    if found is None:
+        return None
+    steps = list(accumulate(found[0], lambda a, b: [a[0] + b[0], a[1] + b[1]], initial=[80, 80]))
+    flat = [step for row in steps[1:] for step in row]
+    values = [[value for row in matrix for value in row] for matrix in found[1:]]
+    for layer in range(spec.hidden_layers + 1):
+        values[2 * layer + 1] = list(accumulate(values[2 * layer + 1]))
+    return list(zip(flat, values, strict=True))

@@ -9,15 +9,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from plain_coders import PlainEncoder, plain_code, plain_decode_binary, plain_encode_binary
+from plain_coders import PlainEncoder, plain_code, plain_decode, plain_encode
 
-from tcnn_codec._coders import decode_binary, encode_binary
+from tcnn_codec._coders import Decoder, Encoder
 
 Matrix = NDArray[np.int32]
 
 
 def matrix(values: object) -> Matrix:
     return np.atleast_2d(np.asarray(values, np.int32))
+
+
+def encode_binary(values: Matrix, has_signs: bool = True) -> bytes:
+    encoder = Encoder()
+    encoder.add(values, has_signs)
+    return encoder.finish()
+
+
+def decode_binary(code: bytes, rows: int, columns: int, has_signs: bool = True) -> Matrix:
+    return Decoder(code).take(rows, columns, has_signs)
+
+
+def plain_encode_binary(values: Matrix) -> bytes:
+    return plain_encode([(values, True)])
+
+
+def plain_decode_binary(code: bytes, rows: int, columns: int) -> list[list[int]] | None:
+    found = plain_decode(code, [(rows, columns, True)])
+    return None if found is None else found[0]
 
 
 def assert_coded(values: Matrix) -> bytes:
@@ -69,6 +88,27 @@ def test_anything(data: st.DataObject) -> None:
     values = matrix(drawn).reshape(rows, columns)
     code = assert_coded(values)
     assert plain_encode_binary(values) == code
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5), st.booleans()), max_size=5))
+def test_several_matrices_in_one_code(shapes: list[tuple[int, int, bool]]) -> None:
+    rng = np.random.default_rng(len(shapes))
+    matrices = []
+    for rows, columns, has_signs in shapes:
+        values = rng.integers(-40 if has_signs else 0, 41, (rows, columns)).astype(np.int32)
+        matrices.append((values, has_signs))
+    encoder = Encoder()
+    for one in matrices:
+        encoder.add(*one)
+    code = encoder.finish()
+    assert code == plain_encode(matrices)
+    decoder = Decoder(code)
+    found = [decoder.take(*shape) for shape in shapes]
+    assert [one.tolist() for one in found] == [values.tolist() for values, _ in matrices]
+    assert len(code) <= decoder.taken
+    encoder.add(matrix(3), True)
+    assert encoder.finish() == encode_binary(matrix(3))
 
 
 def test_carries_run_through_many_bytes() -> None:
@@ -130,7 +170,7 @@ def test_strings_of_one_byte(byte: int, refused: bool) -> None:
 def test_larger_magnitudes_are_refused(magnitude: int) -> None:
     encoder = PlainEncoder()
     with pytest.raises(ValueError, match="too large"):
-        plain_code(encoder, 1, 1, [[magnitude]])
+        plain_code(encoder, 1, 1, True, [[magnitude]])
     code = encoder.string()
     with pytest.raises(ValueError, match=r"^the code has a magnitude above 2047$"):
         decode_binary(code, 1, 1)
@@ -204,4 +244,9 @@ def test_wrong_sizes(rows: int, columns: int, text: str) -> None:
 
 def test_wrong_code() -> None:
     with pytest.raises(TypeError):
-        decode_binary("text", 1, 1)  # type: ignore[arg-type]
+        Decoder("text")  # type: ignore[arg-type]
+
+
+def test_no_signs_for_negative_values() -> None:
+    with pytest.raises(ValueError, match="least value is -1; allowed are 0 to 2047"):
+        encode_binary(matrix([0, -1]), has_signs=False)

@@ -22,44 +22,61 @@ void check_matrix(int64_t rows, int64_t columns) {
   check_range("rows * columns", rows * columns, 1, kMostValues);
 }
 
-py::bytes encode_matrix(const py::buffer& matrix) {
+void add(Encoder& encoder, const py::buffer& matrix, bool has_signs) {
   const int32_t* values = checked<int32_t>(matrix, "values", -1, false);
   const py::buffer_info info = matrix.request();
   check_range("rank of values", info.ndim, 2, 2);
   check_matrix(info.shape[0], info.shape[1]);
   const auto [least, most] = std::minmax_element(values, values + info.size);
-  check_range("least value", *least, -kLargestMagnitude, kLargestMagnitude);
+  check_range("least value", *least, has_signs ? -kLargestMagnitude : 0, kLargestMagnitude);
   check_range("largest value", *most, -kLargestMagnitude, kLargestMagnitude);
-  std::string code;
-  {
-    const py::gil_scoped_release release;
-    code = encode_binary(values, info.shape[0], info.shape[1]);
-  }
-  return code;
+  const py::gil_scoped_release release;
+  encoder.add(values, info.shape[0], info.shape[1], has_signs);
 }
 
-py::array_t<int32_t> decode_matrix(const py::bytes& code, int64_t rows, int64_t columns) {
-  check_matrix(rows, columns);
-  const std::string_view bytes = code;
-  py::array_t<int32_t> matrix({rows, columns});
-  int32_t* values = matrix.mutable_data();
-  {
-    const py::gil_scoped_release release;
-    decode_binary(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), rows, columns,
-                  values);
+// Keeps the bytes that its decoder reads.
+class PythonDecoder {
+ public:
+  explicit PythonDecoder(py::bytes code) : code_(std::move(code)), decoder_(begin(), size()) {}
+
+  py::array_t<int32_t> take(int64_t rows, int64_t columns, bool has_signs) {
+    check_matrix(rows, columns);
+    py::array_t<int32_t> matrix({rows, columns});
+    int32_t* values = matrix.mutable_data();
+    {
+      const py::gil_scoped_release release;
+      decoder_.take(values, rows, columns, has_signs);
+    }
+    return matrix;
   }
-  return matrix;
-}
+  size_t taken() const { return decoder_.taken(); }
+
+ private:
+  const uint8_t* begin() const {
+    return reinterpret_cast<const uint8_t*>(std::string_view(code_).data());
+  }
+  size_t size() const { return std::string_view(code_).size(); }
+  py::bytes code_;
+  Decoder decoder_;
+};
 
 }  // namespace
 
 PYBIND11_MODULE(_coders, module) {
   module.doc() = "Entropy coders in integers; see csrc/coders for the contract.";
   module.attr("LARGEST_MAGNITUDE") = kLargestMagnitude;
-  module.def("encode_binary", &encode_matrix, py::arg("values"),
-             "The binarised code of values, int32 [rows, columns], magnitudes up to "
-             "LARGEST_MAGNITUDE.");
-  module.def("decode_binary", &decode_matrix, py::arg("code"), py::arg("rows"), py::arg("columns"),
-             "The int32 [rows, columns] of a binarised code; ValueError on a magnitude above "
-             "LARGEST_MAGNITUDE.");
+  py::class_<Encoder>(module, "Encoder", "Codes matrices one after another.")
+      .def(py::init<>())
+      .def("add", &add, py::arg("values"), py::arg("has_signs"),
+           "values: int32 [rows, columns], magnitudes up to LARGEST_MAGNITUDE, none negative "
+           "without signs.")
+      .def(
+          "finish", [](Encoder& encoder) { return py::bytes(encoder.finish()); },
+          "The shortest code of all; the encoder begins anew.");
+  py::class_<PythonDecoder>(module, "Decoder", "Takes matrices from a code, in their order.")
+      .def(py::init<py::bytes>(), py::arg("code"))
+      .def("take", &PythonDecoder::take, py::arg("rows"), py::arg("columns"), py::arg("has_signs"),
+           "The next int32 [rows, columns]; ValueError on a magnitude above LARGEST_MAGNITUDE.")
+      .def_property_readonly("taken", &PythonDecoder::taken,
+                             "Bytes taken so far, zeros behind the end included.");
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "bindings/integer.h"
 #include "bindings/siren_types.h"
 #include "simd/peak.h"
 
@@ -165,6 +166,7 @@ PYBIND11_MODULE(_cpu, module) {
       py::make_tuple(kNewtonSchulz[0], kNewtonSchulz[1], kNewtonSchulz[2], kNewtonSchulzSteps);
 
   bind_types(module);
+  bind_integers(module);
 
   py::class_<Siren>(module, "Siren")
       .def(py::init([](const std::string& isa, int threads, bool bfloat16) {

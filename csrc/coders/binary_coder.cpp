@@ -85,65 +85,6 @@ class Estimator {
   int64_t all_ = 0;
 };
 
-// The code so far is the interval [low, low + width); low's digits above the last 32 bits are in
-// bytes. Bin 1 takes the lower part.
-class Encoder {
- public:
-  bool code(uint32_t probability, bool bin) {
-    const uint64_t part = (width_ * probability) >> 16;
-    if (!bin) add(part);
-    width_ = bin ? part : width_ - part;
-    for (; width_ < 1 << 24; width_ <<= 8) shift();
-    return bin;
-  }
-  // The shortest string in the interval.
-  std::string finish() {
-    uint64_t unit = uint64_t(1) << 32;
-    while ((low_ + unit - 1) / unit * unit >= low_ + width_) unit >>= 8;
-    add((low_ + unit - 1) / unit * unit - low_);
-    while (low_ > 0) shift();
-    bytes_.erase(bytes_.find_last_not_of('\0') + 1);
-    return std::move(bytes_);
-  }
-
- private:
-  void add(uint64_t amount) {
-    low_ += amount;
-    if (low_ >> 32 == 0) return;
-    low_ &= 0xFFFFFFFF;
-    for (size_t at = bytes_.size(); ++bytes_[--at] == 0;) continue;
-  }
-  void shift() {
-    bytes_.push_back(char(low_ >> 24));
-    low_ = (low_ << 8) & 0xFFFFFFFF;
-  }
-  uint64_t low_ = 0;
-  uint64_t width_ = uint64_t(1) << 32;
-  std::string bytes_;
-};
-
-class Decoder {
- public:
-  Decoder(const uint8_t* code, size_t size) : next_(code), end_(code + size) {
-    for (int i = 0; i < 4; ++i) shift();
-  }
-  bool code(uint32_t probability, bool) {
-    const uint64_t part = (width_ * probability) >> 16;
-    const bool bin = offset_ < part;
-    if (!bin) offset_ -= part;
-    width_ = bin ? part : width_ - part;
-    for (; width_ < 1 << 24; width_ <<= 8) shift();
-    return bin;
-  }
-
- private:
-  void shift() { offset_ = offset_ << 8 | (next_ < end_ ? *next_++ : 0); }
-  const uint8_t* next_;
-  const uint8_t* end_;
-  uint64_t offset_ = 0;  // of the code from the interval's low end
-  uint64_t width_ = uint64_t(1) << 32;
-};
-
 [[noreturn]] void refuse() {
   throw std::invalid_argument("the code has a magnitude above " +
                               std::to_string(kLargestMagnitude));
@@ -185,7 +126,7 @@ int32_t code_magnitude(Coder& coder, std::vector<Contexts>& sets, int64_t estima
 
 // Value is const where the coder is the encoder.
 template <class Coder, class Value>
-void code_matrix(Coder& coder, int64_t rows, int64_t columns, Value* values) {
+void code_matrix(Coder& coder, int64_t rows, int64_t columns, bool has_signs, Value* values) {
   std::vector<Contexts> sets = initial_contexts();
   Context turn;  // the sign is not that of the value above
   Estimator estimator(columns);
@@ -196,11 +137,11 @@ void code_matrix(Coder& coder, int64_t rows, int64_t columns, Value* values) {
       const int64_t estimate = estimator.estimate(row, column);
       const int32_t magnitude = code_magnitude(coder, sets, estimate, value < 0 ? -value : value);
       bool negative = value < 0;
-      if (magnitude > 0 && above != 0) {
+      if (has_signs && magnitude > 0 && above != 0) {
         const bool turned = coder.code(turn.probability, negative != (above < 0));
         turn.learn(turned);
         negative = turned != (above < 0);
-      } else if (magnitude > 0) {
+      } else if (has_signs && magnitude > 0) {
         negative = coder.code(kHalf, negative);
       }
       if constexpr (!std::is_const_v<Value>) value = negative ? -magnitude : magnitude;
@@ -211,17 +152,62 @@ void code_matrix(Coder& coder, int64_t rows, int64_t columns, Value* values) {
 
 }  // namespace
 
-std::string encode_binary(const int32_t* values, int64_t rows, int64_t columns) {
-  Encoder encoder;
-  code_matrix(encoder, rows, columns, values);
-  return encoder.finish();
+void Encoder::add(const int32_t* values, int64_t rows, int64_t columns, bool has_signs) {
+  code_matrix(*this, rows, columns, has_signs, values);
 }
 
-void decode_binary(const uint8_t* code, size_t size, int64_t rows, int64_t columns,
-                   int32_t* values) {
+bool Encoder::code(uint32_t probability, bool bin) {
+  const uint64_t part = (width_ * probability) >> 16;
+  if (!bin) raise(part);
+  width_ = bin ? part : width_ - part;
+  for (; width_ < 1 << 24; width_ <<= 8) shift();
+  return bin;
+}
+
+std::string Encoder::finish() {
+  uint64_t unit = uint64_t(1) << 32;
+  while ((low_ + unit - 1) / unit * unit >= low_ + width_) unit >>= 8;
+  raise((low_ + unit - 1) / unit * unit - low_);
+  while (low_ > 0) shift();
+  bytes_.erase(bytes_.find_last_not_of('\0') + 1);
+  std::string code = std::move(bytes_);
+  *this = Encoder();
+  return code;
+}
+
+void Encoder::raise(uint64_t amount) {
+  low_ += amount;
+  if (low_ >> 32 == 0) return;
+  low_ &= 0xFFFFFFFF;
+  for (size_t at = bytes_.size(); ++bytes_[--at] == 0;) continue;
+}
+
+void Encoder::shift() {
+  bytes_.push_back(char(low_ >> 24));
+  low_ = (low_ << 8) & 0xFFFFFFFF;
+}
+
+Decoder::Decoder(const uint8_t* code, size_t size) : code_(code), size_(size) {
+  for (int i = 0; i < 4; ++i) shift();
+}
+
+void Decoder::take(int32_t* values, int64_t rows, int64_t columns, bool has_signs) {
   std::fill(values, values + rows * columns, 0);
-  Decoder decoder(code, size);
-  code_matrix(decoder, rows, columns, values);
+  code_matrix(*this, rows, columns, has_signs, values);
+}
+
+bool Decoder::code(uint32_t probability, bool) {
+  const uint64_t part = (width_ * probability) >> 16;
+  const bool bin = offset_ < part;
+  if (!bin) offset_ -= part;
+  width_ = bin ? part : width_ - part;
+  for (; width_ < 1 << 24; width_ <<= 8) shift();
+  return bin;
+}
+
+void Decoder::shift() {
+  offset_ = offset_ << 8 | (taken_ < size_ ? code_[taken_] : 0);
+  ++taken_;
 }
 
 }  // namespace tcnn_codec

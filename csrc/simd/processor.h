@@ -17,9 +17,15 @@ inline bool has_avx512() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
 }
 
-// Products of pairs of bfloat16 beside that.
+// Operations on bytes and words beside that.
+inline bool has_avx512_words() { return has_avx512() && __builtin_cpu_supports("avx512bw"); }
+
+// Products of pairs of int16 beside that.
+inline bool has_avx512_vnni() { return has_avx512_words() && __builtin_cpu_supports("avx512vnni"); }
+
+// Products of pairs of bfloat16 instead.
 inline bool has_avx512_bfloat16() {
-  return has_avx512() && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512bf16");
+  return has_avx512_words() && __builtin_cpu_supports("avx512bf16");
 }
 #endif
 

@@ -9,7 +9,7 @@
 namespace {
 
 // A product C[m][n] = sum over k < depth of a[m * a_row + k * a_step] * b[k * b_row + n]. T is a
-// float, or a pair of bfloat16 that stands for two steps of k.
+// float, or a pair of bfloat16 or int16 that stands for two steps of k.
 template <class T>
 struct Operands {
   const T* a;
@@ -58,17 +58,26 @@ struct Block {
   }
 };
 
-// `done` takes the block. Sums start at zero and biases are added at the end: biases are larger
-// than most partial sums and would cost them two bits.
-template <class V, int MR, int NR, class T, class Done>
-INLINE void product_block(const Operands<T>& x, int row, int vector, const Done& done) {
+// Where sums start: at zero. In float, biases are added at the end: they are larger than most
+// partial sums and would cost them two bits.
+template <class V>
+struct FromZero {
+  INLINE V operator()(int) const { return V::zero(); }
+};
+
+// `done` takes the block. start(m): of row m's sums.
+template <class V, int MR, int NR, class T, class Start, class Done>
+INLINE void product_block(const Operands<T>& x, int row, int vector, const Start& start,
+                          const Done& done) {
   Block<V, MR, NR> block;
   block.row = row;
   block.vector = vector;
 #pragma GCC unroll 24
-  for (int m = 0; m < MR; ++m)
+  for (int m = 0; m < MR; ++m) {
+    const V first = start(row + m);
 #pragma GCC unroll 4
-    for (int n = 0; n < NR; ++n) block.sum[m][n] = V::zero();
+    for (int n = 0; n < NR; ++n) block.sum[m][n] = first;
+  }
   const T* a = x.a + row * x.a_row;
   const T* b = x.b + vector * V::lanes;
   for (int k = 0; k < x.depth; ++k, a += x.a_step, b += x.b_row) {
@@ -85,53 +94,64 @@ INLINE void product_block(const Operands<T>& x, int row, int vector, const Done&
   done(block);
 }
 
-// Blocks of MR rows, then the remainder in halves of it.
-template <class V, int MR, int NR, class T, class Done>
-INLINE void product_rows(const Operands<T>& x, int m, int rows, int n, const Done& done) {
-  for (; m + MR <= rows; m += MR) product_block<V, MR, NR>(x, m, n, done);
-  if constexpr (MR > 1) {
-    if (m < rows) product_rows<V, MR / 2, NR>(x, m, rows, n, done);
+// Blocks of MR rows, then the remainder in halves of it, down to LEAST.
+template <class V, int MR, int NR, int LEAST, class T, class Start, class Done>
+INLINE void product_rows(const Operands<T>& x, int m, int rows, int n, const Start& start,
+                         const Done& done) {
+  for (; m + MR <= rows; m += MR) product_block<V, MR, NR>(x, m, n, start, done);
+  if constexpr (MR > LEAST) {
+    if (m < rows) product_rows<V, MR / 2, NR, LEAST>(x, m, rows, n, start, done);
   }
 }
 
 constexpr int floor_power_of_two(int x) { return x < 2 ? 1 : 2 * floor_power_of_two(x / 2); }
 
 // RowsAre says what the row count is a multiple of, which decides the block's height.
-enum class RowsAre { tile, any };
+enum class RowsAre { tile, even, any };
 
-template <class V, int NR, RowsAre kind, class T, class Done>
-INLINE void product_columns(const Operands<T>& x, int rows, int n, const Done& done) {
+template <class V, int NR, RowsAre kind, class T, class Start, class Done>
+INLINE void product_columns(const Operands<T>& x, int rows, int n, const Start& start,
+                            const Done& done) {
   constexpr int most = V::accumulators / NR;
   if constexpr (kind == RowsAre::tile)
-    for (int m = 0; m < rows; m += most) product_block<V, most, NR>(x, m, n, done);
+    for (int m = 0; m < rows; m += most) product_block<V, most, NR>(x, m, n, start, done);
   else
-    product_rows<V, floor_power_of_two(most), NR>(x, 0, rows, n, done);
+    product_rows<V, floor_power_of_two(most), NR, (kind == RowsAre::even ? 2 : 1)>(x, 0, rows, n,
+                                                                                   start, done);
 }
 
 // The whole product, `rows` by `vectors`.
-template <class V, RowsAre kind, class T, class Done>
-INLINE void product(const Operands<T>& x, int rows, int vectors, const Done& done) {
+template <class V, RowsAre kind, class T, class Start, class Done>
+INLINE void product(const Operands<T>& x, int rows, int vectors, const Start& start,
+                    const Done& done) {
   constexpr int most = V::accumulators >= 24 ? 4 : V::accumulators >= 12 ? 3 : 2;
   for (int n = 0; n < vectors;) {
     const int left = vectors - n;
     const int take = left <= most ? left : left == most + 1 ? (left + 1) / 2 : most;
-    if (most >= 4 && take == 4) product_columns<V, (most >= 4 ? 4 : 1), kind>(x, rows, n, done);
-    if (most >= 3 && take == 3) product_columns<V, (most >= 3 ? 3 : 1), kind>(x, rows, n, done);
-    if (take == 2) product_columns<V, 2, kind>(x, rows, n, done);
-    if (take == 1) product_columns<V, 1, kind>(x, rows, n, done);
+    if (most >= 4 && take == 4)
+      product_columns<V, (most >= 4 ? 4 : 1), kind>(x, rows, n, start, done);
+    if (most >= 3 && take == 3)
+      product_columns<V, (most >= 3 ? 3 : 1), kind>(x, rows, n, start, done);
+    if (take == 2) product_columns<V, 2, kind>(x, rows, n, start, done);
+    if (take == 1) product_columns<V, 1, kind>(x, rows, n, start, done);
     n += take;
   }
 }
 
+template <class V, RowsAre kind, class T, class Done>
+INLINE void product(const Operands<T>& x, int rows, int vectors, const Done& done) {
+  product<V, kind>(x, rows, vectors, FromZero<V>(), done);
+}
+
 // destination [rows, vectors] += a * b; the product is summed in registers first, which keeps
 // long sums accurate.
-template <class T>
+template <class V, class T>
 INLINE void add_product(const Operands<T>& x, int rows, int vectors, float* destination,
                         ptrdiff_t stride) {
-  product<Vec, RowsAre::any>(x, rows, vectors, [=](auto& block) {
-    block.each([=](int m, int n, Vec sum) {
-      float* d = destination + m * stride + n * Vec::lanes;
-      (Vec::load(d) + sum).store(d);
+  product<V, RowsAre::any>(x, rows, vectors, [=](auto& block) {
+    block.each([=](int m, int n, V sum) {
+      float* d = destination + m * stride + n * V::lanes;
+      (V::load(d) + sum).store(d);
     });
   });
 }

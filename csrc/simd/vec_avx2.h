@@ -3,7 +3,7 @@
 
 #include <immintrin.h>
 
-#include "simd/bfloat16.h"
+#include "simd/pair.h"
 
 namespace {
 

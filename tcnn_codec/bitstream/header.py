@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from itertools import accumulate, groupby, pairwise
 from typing import Any, BinaryIO
 
+import numpy as np
+
+from tcnn_codec.bitstream.fields import Fields, bad_field
 from tcnn_codec.bitstream.limits import (
     MAX_CHUNK_FRAMES,
+    MAX_CHUNKS,
     MAX_FRAMES,
+    MAX_NETWORKS,
     MAX_PTS,
     MAX_RATIONAL,
     MAX_SIDE,
@@ -30,11 +36,13 @@ from tcnn_codec.layout import Spec
 from tcnn_codec.picture import Kind, PictureFormat
 
 MAGIC = b"\x89TCN"
-#: Of the streams written; those of every version before are read.
-VERSION = 2
+#: The only one there is: those before it were never released.
+VERSION = 3
 #: Most pixels a decoder holds at once unless told otherwise: height * width * frames of a chunk.
 DEFAULT_MAX_PIXELS = 2**28
 CRC_BYTES = 4
+#: A chunk that refers to no other.
+KEY_CHUNK = 0
 _KINDS: tuple[Kind, ...] = ("image", "video")
 _OTHER_FORMATS = (
     (0, b"\x89PNG", "a PNG image"),
@@ -50,43 +58,44 @@ _OTHER_FORMATS = (
 class StreamInfo:
     """All that a file says of itself before its first chunk.
 
-    height, width: 1 to 65,536 pixels. channels: 1, 3 or 4, and spec.out_channels is the same.
-    frames: 1 to 1,048,576, cut into chunks of chunk_frames, of which the last may be shorter.
-    time_base: seconds per tick, frame_rate: frames per second, both positive. timestamps: the
-    presentation time of every frame in ticks, strictly increasing. An image has one frame,
-    timestamps (0,) and both rates 1. family, spec: the network of every chunk, axes 2 for an image
-    and 3 for a video. chunk_bytes: the payload length of every chunk, and header_bytes: where the
-    first record begins; both are known once the stream is written. version: of the format. Raises
-    CodecError for a value out of range.
+    height, width: 1 to 65,536 pixels. channels: 1, 3 or 4. family, networks: the network of every
+    chunk, with axes 2 for an image and 3 for a video, and as many outputs as channels. chunk_frames:
+    frames of every chunk, 1 to 4,096 each, 1,048,576 in all, in 65,536 chunks at most. time_base:
+    seconds per tick, frame_rate: frames per second, both positive. timestamps: the presentation
+    time of every frame in ticks, strictly increasing. An image has one frame, timestamps (0,) and
+    both rates 1. chunk_bytes: the payload length of every chunk, and header_bytes: where the first
+    record begins; both are known once the stream is written. Raises CodecError for a value out of
+    range.
     """
 
     kind: Kind
     height: int
     width: int
     channels: int
-    spec: Spec
-    frames: int = 1
-    chunk_frames: int = 1
+    networks: tuple[Spec, ...]
+    chunk_frames: tuple[int, ...] = (1,)
     time_base: Fraction = Fraction(1)
     frame_rate: Fraction = Fraction(1)
     timestamps: tuple[int, ...] = (0,)
     chunk_bytes: tuple[int, ...] = ()
     header_bytes: int = 0
-    version: int = VERSION
     family: Family[Any] = field(default_factory=lambda: family_of(0))
 
     def __post_init__(self) -> None:
         _require("height", self.height, 1, MAX_SIDE)
         _require("width", self.width, 1, MAX_SIDE)
         _require("frames", self.frames, 1, MAX_FRAMES)
-        _require("chunk_frames", self.chunk_frames, 1, min(self.frames, MAX_CHUNK_FRAMES))
-        for name, rate in (("time_base", self.time_base), ("frame_rate", self.frame_rate)):
+        _require("number of chunks", self.chunk_count, 1, MAX_CHUNKS)
+        for frames in self.chunk_frames:
+            _require("chunk frames", frames, 1, MAX_CHUNK_FRAMES)
+        _require("frames in all chunks", sum(self.chunk_frames), self.frames, self.frames)
+        _require("number of networks", len(self.networks), self.chunk_count, self.chunk_count)
+        for name, rate in (("time base", self.time_base), ("frame rate", self.frame_rate)):
             _require(f"{name} numerator", rate.numerator, 1, MAX_RATIONAL)
             _require(f"{name} denominator", rate.denominator, 1, MAX_RATIONAL)
-        _require("number of timestamps", len(self.timestamps), self.frames, self.frames)
         _require("first timestamp", self.timestamps[0], -MAX_PTS, MAX_PTS)
         _require("last timestamp", self.timestamps[-1], -MAX_PTS, MAX_PTS)
-        if any(after <= before for before, after in pairwise(self.timestamps)):
+        if not _increase(self.timestamps):
             raise CodecError(
                 "timestamps do not increase from frame to frame", remedy="remux the source"
             )
@@ -94,17 +103,28 @@ class StreamInfo:
         if self.kind == "image" and timing != (1, Fraction(1), Fraction(1), (0,)):
             raise CodecError("an image has several frames or a time", remedy="write it as a video")
         axes = 3 if self.kind == "video" else 2
-        if (self.spec.axes, self.spec.out_channels) != (axes, self.channels):
-            raise CodecError(
-                f"the network has {self.spec.axes} axes and {self.spec.out_channels} outputs",
-                f"allowed are {axes} axes (kind {self.kind}) and {self.channels} outputs "
-                "(channels)",
-                "give the network the shape of the picture",
-            )
+        _require("number of different networks", len(self.network_places), 1, MAX_NETWORKS)
+        for spec in self.network_places:
+            if (spec.axes, spec.out_channels) != (axes, self.channels):
+                raise CodecError(
+                    f"a network has {spec.axes} axes and {spec.out_channels} outputs",
+                    f"allowed are {axes} axes (kind {self.kind}) and {self.channels} outputs "
+                    "(channels)",
+                    "give the network the shape of the picture",
+                )
+
+    @property
+    def frames(self) -> int:
+        return len(self.timestamps)
+
+    @cached_property
+    def network_places(self) -> dict[Spec, int]:
+        """The different networks, in the order of their first chunk, and the place of each."""
+        return {spec: place for place, spec in enumerate(dict.fromkeys(self.networks))}
 
     @property
     def chunk_count(self) -> int:
-        return -(-self.frames // self.chunk_frames)
+        return len(self.chunk_frames)
 
     @property
     def picture(self) -> PictureFormat:
@@ -120,13 +140,16 @@ class StreamInfo:
 
     def chunk_range(self, index: int) -> tuple[int, int]:
         """Frames [first, stop) of chunk `index`, 0 ≤ index < chunk_count."""
-        first = index * self.chunk_frames
-        return first, min(first + self.chunk_frames, self.frames)
+        return self._boundaries[index], self._boundaries[index + 1]
+
+    def chunks_of(self, first: int, stop: int) -> range:
+        """The chunks that hold the frames first:stop, 0 ≤ first < stop ≤ frames."""
+        begin = bisect_right(self._boundaries, first) - 1
+        return range(begin, bisect_left(self._boundaries, stop))
 
     def grid(self, index: int) -> Grid:
         """Sampling positions of chunk `index` at the coded size."""
-        first, stop = self.chunk_range(index)
-        return Grid(self.width, self.height, stop - first)
+        return Grid(self.width, self.height, self.chunk_frames[index])
 
     def bits_per_pixel(self, size: int) -> float:
         """Rate of a file of `size` bytes, over the pixels of all frames."""
@@ -138,11 +161,16 @@ class StreamInfo:
         sizes = (size + CRC_BYTES for size in self.chunk_bytes)
         return tuple(accumulate(sizes, initial=self.header_bytes))
 
+    @cached_property
+    def _boundaries(self) -> tuple[int, ...]:
+        """The first frame of every chunk, and last the number of frames."""
+        return tuple(accumulate(self.chunk_frames, initial=0))
+
 
 def write_header(info: StreamInfo, chunk_bytes: Sequence[int]) -> bytes:
     """The header with its checksum, of a file whose payloads have these lengths."""
     fields = b"".join(map(write_varint, _header_fields(info, chunk_bytes)))
-    header = MAGIC + bytes([info.version]) + write_varint(len(fields)) + fields
+    header = MAGIC + bytes([VERSION]) + write_varint(len(fields)) + fields
     return header + crc(header)
 
 
@@ -154,10 +182,10 @@ def read_header(
 ) -> StreamInfo:
     """Read and check the header of a seekable stream that begins at position 0.
 
-    families: what a family's number stands for; versions 1 and 2 know number 0 alone. Reads no
-    record, so a file cut off later still has its header and first chunks. Raises
-    BitstreamError for a stream that has no intact header of a known version or that goes on behind
-    its last record, and CodecError if a chunk has more than max_pixels pixels.
+    families: what a family's number stands for. Reads no record, so a file cut off later still has
+    its header and first chunks. Raises BitstreamError for a stream that has no intact header of
+    this version or that goes on behind its last record, and CodecError if a chunk has more than
+    max_pixels pixels.
     """
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
@@ -168,7 +196,7 @@ def read_header(
     except IndexError:
         raise _truncated_header(size) from None
     except ValueError as error:
-        raise _bad_field(str(error)) from None
+        raise bad_field(str(error)) from None
     end = begin + length
     if end + CRC_BYTES > size:
         raise _truncated_header(size)
@@ -179,17 +207,18 @@ def read_header(
             "the header's checksum (CRC-32) does not match",
             remedy="the file is damaged, fetch it again",
         )
-    info = _parse_fields(header[begin:], end + CRC_BYTES, start[len(MAGIC)], families(0))
+    info = _parse_fields(Fields(header[begin:]), end + CRC_BYTES, families)
     if size > info.record_offsets[-1]:
         raise BitstreamError(
             f"{size - info.record_offsets[-1]} bytes follow the last chunk",
             f"a stream ends with its last chunk, at byte {info.record_offsets[-1]}",
             "cut the rest off",
         )
-    pixels = info.height * info.width * info.chunk_frames
+    frames = max(info.chunk_frames)
+    pixels = info.height * info.width * frames
     if pixels > max_pixels:
         raise CodecError(
-            f"a chunk of {info.width}x{info.height}x{info.chunk_frames} is {pixels} pixels",
+            f"a chunk of {info.width}x{info.height}x{frames} is {pixels} pixels",
             f"the limit is {max_pixels}",
             "raise it with `max_pixels` if you trust the file",
         )
@@ -200,103 +229,107 @@ def _header_fields(info: StreamInfo, chunk_bytes: Sequence[int]) -> Iterator[int
     """The header as unsigned integers, in stream order; `_parse_fields` is the inverse."""
     yield from (_KINDS.index(info.kind), info.height, info.width, info.channels)
     if info.kind == "video":
-        yield from (info.frames, info.chunk_frames)
+        yield info.frames
         yield from (info.time_base.numerator, info.time_base.denominator)
         yield from (info.frame_rate.numerator, info.frame_rate.denominator)
         first = info.timestamps[0]
         yield 2 * first if first >= 0 else -2 * first - 1
-        for ticks, run in groupby(after - before for before, after in pairwise(info.timestamps)):
-            yield from (sum(1 for _ in run), ticks)
-    yield from info.family.header_fields(info.spec)
+        for count, ticks in _runs(after - before for before, after in pairwise(info.timestamps)):
+            yield from (count, ticks)
+    yield info.family.number
+    if info.kind == "video":
+        for count, frames in _runs(info.chunk_frames):
+            yield from (count, frames)
+    places = info.network_places
+    if info.kind == "video":
+        yield len(places)
+    for spec in places:
+        yield from info.family.header_fields(spec)
+    if len(places) > 1:
+        yield from _spread_runs((places[spec] for spec in info.networks), info.chunk_count)
+    yield from _spread_runs((KEY_CHUNK for _ in info.networks[1:]), info.chunk_count - 1)
     yield from chunk_bytes
 
 
-class _Fields:
-    """Reads one varint after the other from the header's fields."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
-
-    def take(self, name: str) -> int:
-        try:
-            value, self.at = read_varint(self.data, self.at)
-        except IndexError:
-            raise _bad_field(f"the fields end before {name}") from None
-        except ValueError as error:
-            raise _bad_field(str(error)) from None
-        return value
-
-    def take_rational(self, name: str) -> Fraction:
-        numerator, denominator = self.take(name), self.take(name)
-        if denominator == 0:
-            raise _bad_field(f"{name} is {numerator}/0")
-        value = Fraction(numerator, denominator)
-        if value.denominator != denominator:
-            raise _bad_field(f"{name} is {numerator}/{denominator}, not in lowest terms")
-        return value
-
-    def take_timestamps(self, frames: int) -> tuple[int, ...]:
-        start = self.take("first timestamp")
-        stamps = [start // 2 if start % 2 == 0 else -(start // 2) - 1]
-        ticks_before = 0
-        while len(stamps) < frames:
-            count, ticks = self.take("frames in a run"), self.take("ticks in a run")
-            if not 1 <= count <= frames - len(stamps):
-                raise _bad_field(f"a run of {count} frames, {frames - len(stamps)} are left")
-            if ticks == 0 or ticks == ticks_before:
-                raise _bad_field(f"a run of {ticks} ticks after one of {ticks_before}")
-            stamps += [stamps[-1] + ticks * (i + 1) for i in range(count)]
-            ticks_before = ticks
-        return tuple(stamps)
+def _runs(values: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    for value, run in groupby(values):
+        yield sum(1 for _ in run), value
 
 
-def _parse_fields(data: bytes, header_bytes: int, version: int, family: Family[Any]) -> StreamInfo:
-    fields = _Fields(data)
+def _spread_runs(values: Iterable[int], total: int) -> Iterator[int]:
+    """Runs over so many chunks, with no count where only one is left."""
+    left = total
+    for count, value in _runs(values):
+        if left > 1:
+            yield count
+        yield value
+        left -= count
+
+
+def _parse_fields(
+    fields: Fields, header_bytes: int, families: Callable[[int], Family[Any]]
+) -> StreamInfo:
     kind_number = fields.take("kind")
     if kind_number >= len(_KINDS):
-        raise _bad_field(f"kind is {kind_number}, allowed are 0 (image) and 1 (video)")
+        raise bad_field(f"kind is {kind_number}", "allowed are 0 (image) and 1 (video)")
     kind = _KINDS[kind_number]
     height, width, channels = (fields.take(name) for name in ("height", "width", "channels"))
-    frames = chunk_frames = 1
+    chunk_frames: tuple[int, ...] = (1,)
     time_base = frame_rate = Fraction(1)
     timestamps: tuple[int, ...] = (0,)
     try:
         if kind == "video":
-            frames, chunk_frames = fields.take("frames"), fields.take("chunk_frames")
+            frames = fields.take("frames")
             _require("frames", frames, 1, MAX_FRAMES)
-            time_base = fields.take_rational("time_base")
-            frame_rate = fields.take_rational("frame_rate")
+            time_base = fields.take_rational("time base")
+            frame_rate = fields.take_rational("frame rate")
             timestamps = fields.take_timestamps(frames)
-        spec = family.read_spec(fields.take, 3 if kind == "video" else 2, channels)
-        _require("chunk_frames", chunk_frames, 1, min(frames, MAX_CHUNK_FRAMES))
-        chunk_count = -(-frames // chunk_frames)
-        _require("index bytes", len(data) - fields.at, chunk_count, MAX_VARINT_BYTES * chunk_count)
-        chunk_bytes = tuple(fields.take("chunk length") for _ in range(chunk_count))
+        family = families(fields.take("family"))
+        if kind == "video":
+            chunk_frames = fields.take_chunk_frames(frames)
+        axes, count = 3 if kind == "video" else 2, len(chunk_frames)
+        different = fields.take("number of networks") if kind == "video" else 1
+        _require("number of networks", different, 1, min(MAX_NETWORKS, count))
+        specs = [family.read_spec(fields.take, axes, channels) for _ in range(different)]
+        places = fields.take_runs("chunk networks", count) if different > 1 else (0,) * count
+        _check_places(specs, places)
+        for chunk_kind in fields.take_runs("chunk kinds", count - 1):
+            _require("kind of a chunk", chunk_kind, KEY_CHUNK, KEY_CHUNK)
+        chunk_bytes = tuple(fields.take("chunk length") for _ in range(count))
         info = StreamInfo(
             kind=kind,
             height=height,
             width=width,
             channels=channels,
-            spec=spec,
-            frames=frames,
+            networks=tuple(specs[place] for place in places),
             chunk_frames=chunk_frames,
             time_base=time_base,
             frame_rate=frame_rate,
             timestamps=timestamps,
             chunk_bytes=chunk_bytes,
             header_bytes=header_bytes,
-            version=version,
             family=family,
         )
     except BitstreamError:
         raise
     except CodecError as error:
         # The remedy is for one who writes; one who reads has another.
-        raise _bad_field("; ".join(filter(None, (error.value, error.allowed)))) from error
-    if fields.at != len(data):
-        raise _bad_field(f"{len(data) - fields.at} bytes follow the last field")
+        raise bad_field(error.value, error.allowed) from error
+    fields.end()
     return info
+
+
+def _check_places(specs: Sequence[Spec], places: Sequence[int]) -> None:
+    """That networks differ, are all used, and are listed in the order of their first use."""
+    if len(set(specs)) < len(specs):
+        raise bad_field("two networks are alike")
+    known = 0
+    for place in dict.fromkeys(places):
+        if place != known:
+            raise bad_field(f"a chunk has network {place}", f"the next one not yet used is {known}")
+        known += 1
+    if known < len(specs):
+        raise bad_field(f"network {known} of {len(specs)} is not used")
 
 
 def _check_start(start: bytes) -> None:
@@ -317,17 +350,12 @@ def _check_start(start: bytes) -> None:
     if len(start) <= len(MAGIC):
         raise _truncated_header(len(start))
     version = start[len(MAGIC)]
-    if version > VERSION:
+    if version != VERSION:
+        known = version < VERSION
         raise BitstreamError(
             f"the stream has format version {version}",
-            f"this program reads versions 1 to {VERSION}",
-            "upgrade tcnn_codec",
-        )
-    if version < 1:
-        raise BitstreamError(
-            f"the stream has format version {version}",
-            "the first version is 1",
-            "the file is damaged, fetch it again",
+            f"this program reads version {VERSION}",
+            "encode the source again" if known else "upgrade tcnn_codec",
         )
 
 
@@ -342,14 +370,16 @@ def _require(name: str, value: int, least: int, most: int) -> None:
         raise CodecError(f"{name} is {value}", f"allowed is {allowed}", "change the source to fit")
 
 
+def _increase(timestamps: tuple[int, ...]) -> bool:
+    try:
+        ticks = np.array(timestamps, np.int64)
+    except OverflowError:  # so that one of them is not between the first and the last
+        return False
+    return bool(np.all(ticks[1:] > ticks[:-1]))
+
+
 def _truncated_header(size: int) -> BitstreamError:
     return BitstreamError(
         f"the file ends inside its header, after {size} bytes",
         remedy="it is cut off, fetch it again",
-    )
-
-
-def _bad_field(what: str) -> BitstreamError:
-    return BitstreamError(
-        f"a header field is out of range: {what}", remedy="the file was made by a faulty encoder"
     )

@@ -11,6 +11,9 @@ MAX_SIDE = 2**16
 #: 12 hours at 24 frames per second; bounds what a small header can make a reader allocate.
 MAX_FRAMES = 2**20
 MAX_CHUNK_FRAMES = 4096
+MAX_CHUNKS = 2**16
+#: Sizes of network that a file may have.
+MAX_NETWORKS = 256
 #: Of the numerator and the denominator of a time base or a frame rate.
 MAX_RATIONAL = 2**31 - 1
 #: Magnitude of a timestamp, in ticks.
@@ -20,6 +23,10 @@ MAX_HIDDEN_LAYERS = 32
 MAX_FREQUENCIES = 32
 #: Magnitude of a quantised value; csrc/coders/binary_coder.h has the same.
 MAX_LEVEL = 2047
-#: Quantisation steps are normal bfloat16 numbers whose products with MAX_LEVEL stay finite in
-#: float32.
-MIN_STEP, MAX_STEP = 2.0**-126, 2.0**100
+#: Indices of quantisation steps; coders/quantised.py says which steps they are. The first of a
+#: payload is coded as the difference to FIRST_STEP.
+MIN_STEP, MAX_STEP, FIRST_STEP = 1, 175, 80
+#: No frequency of an encoding, in units of 2**-30 half-turns, may reach this.
+MAX_FREQUENCY = 2**46
+#: Of the magnitudes in a row of the output's weights; and of the row with their multipliers.
+MAX_ROW, MAX_ROW_VALUE = 2**17 - 1, 2**38 - 1

@@ -7,6 +7,7 @@ content has one encoding.
 from __future__ import annotations
 
 MAX_VARINT_BYTES = 9
+TOO_LONG = f"a varint is longer than {MAX_VARINT_BYTES} bytes"
 
 
 def write_varint(value: int) -> bytes:
@@ -30,6 +31,10 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 127) << 7 * place
         if byte < 128:
             if byte == 0 and place > 0:
-                raise ValueError(f"a varint of value {value} is longer than need be")
+                raise ValueError(not_shortest(value))
             return value, at + place + 1
-    raise ValueError(f"a varint is longer than {MAX_VARINT_BYTES} bytes")
+    raise ValueError(TOO_LONG)
+
+
+def not_shortest(value: int) -> str:
+    return f"a varint of value {value} is longer than need be"

@@ -12,18 +12,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, StreamInfo, read_header
 from tcnn_codec.bitstream.limits import MAX_SIDE
 from tcnn_codec.bitstream.records import read_chunk
-from tcnn_codec.dtypes import U8
 from tcnn_codec.errors import BitstreamError, CodecError
-from tcnn_codec.families.contract import Renderer
 from tcnn_codec.grid import Grid
 from tcnn_codec.io import Frame, check_sink, open_sink
 
 MAX_SCALE = 64
+#: What a pixel costs beside its network's parameters, in multiply-adds: about what writing it does.
+PIXEL_WORK = 1024
+#: Multiply-adds that every byte of payload may cost for each of max_pixels, and bytes that are free.
+#: A byte of an honest payload holds about two parameters.
+BYTE_WORK, FREE_BYTES = 4, 4096
 
 
 def decode_file(
@@ -67,19 +70,16 @@ def decode_frames(
     """Frames first:stop of an opened stream; holds one chunk at a time. Raises CodecError."""
     first, stop = frame_range(info, first, stop)
     size = scaled_grid(info, scale, max_pixels)
+    chunks = info.chunks_of(first, stop)
+    check_work(info, chunks, size, max_pixels)
     renderer = info.family.renderer(threads)
-    for index in range(first // info.chunk_frames, -(-stop // info.chunk_frames)):
+    for index in chunks:
         begin, end = info.chunk_range(index)
         grid = Grid(size.width, size.height, end - begin)
-        pixels = decode_chunk(renderer, info, read_chunk(stream, info, index), grid)
+        tensors = info.family.decode(info.networks[index], read_chunk(stream, info, index))
+        pixels = renderer.render(info.networks[index], tensors, grid)
         for frame in range(max(first, begin), min(stop, end)):
             yield Frame(pixels[frame - begin], info.timestamps[frame])
-
-
-def decode_chunk(renderer: Renderer[Any], info: StreamInfo, payload: bytes, grid: Grid) -> U8:
-    """Pixels of one chunk on `grid`, uint8 [frames, height, width, channels]."""
-    tensors = info.family.decode(info.spec, payload, info.version)
-    return renderer.render(info.spec, tensors, grid)
 
 
 @contextmanager
@@ -128,7 +128,7 @@ def frame_range(info: StreamInfo, first: int, stop: int | None) -> tuple[int, in
 
 
 def scaled_grid(info: StreamInfo, scale: float, max_pixels: int) -> Grid:
-    """The sampling positions of a full chunk at `scale` times the coded size."""
+    """The sampling positions of the longest chunk at `scale` times the coded size."""
     known = isinstance(scale, numbers.Real) and not isinstance(scale, bool)
     if not known or not 1 / MAX_SCALE <= scale <= MAX_SCALE:
         shown = f"{float(scale):g}" if known else repr(scale)
@@ -138,7 +138,9 @@ def scaled_grid(info: StreamInfo, scale: float, max_pixels: int) -> Grid:
             f"1 is the size that was encoded, {info.width}x{info.height}",
         )
     grid = Grid(
-        max(1, round(info.width * scale)), max(1, round(info.height * scale)), info.chunk_frames
+        max(1, round(info.width * scale)),
+        max(1, round(info.height * scale)),
+        max(info.chunk_frames),
     )
     if max(grid.width, grid.height) > MAX_SIDE:
         raise CodecError(
@@ -153,3 +155,24 @@ def scaled_grid(info: StreamInfo, scale: float, max_pixels: int) -> Grid:
             "lower `scale` or raise `max_pixels`",
         )
     return grid
+
+
+def check_work(info: StreamInfo, chunks: range, size: Grid, max_pixels: int) -> None:
+    """Raises CodecError where these chunks' pixels take far more work than their bytes warrant.
+
+    A network of a few bytes can have as many parameters and pixels as any; so what a file can make
+    a decoder do is bounded by its length and max_pixels (docs/format.md, section 9).
+    """
+    area = size.width * size.height
+    work = sum(
+        area * info.chunk_frames[i] * (info.networks[i].parameter_count + PIXEL_WORK)
+        for i in chunks
+    )
+    free = sum(info.chunk_bytes[i] for i in chunks) + FREE_BYTES
+    if work > BYTE_WORK * max_pixels * free:
+        raise CodecError(
+            f"decoding takes {work:.1e} multiply-adds, of {free - FREE_BYTES} bytes",
+            f"the limit is {BYTE_WORK * max_pixels * free:.1e}, which grows with both the bytes "
+            "and `max_pixels`",
+            "select fewer `frames`, or raise `max_pixels` if you trust the file",
+        )

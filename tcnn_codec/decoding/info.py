@@ -5,20 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, read_header
+from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, VERSION, StreamInfo, read_header
 from tcnn_codec.bitstream.records import read_chunk
 from tcnn_codec.decoding.decoder import open_stream
+from tcnn_codec.errors import BitstreamError
 
 
-def info_file(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> dict[str, Any]:
-    """The keys of info --json. Raises CodecError for a damaged or cut-off file."""
+def info_file(
+    path: Path, *, strict: bool = False, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> dict[str, Any]:
+    """The keys of info --json.
+
+    strict: encodes every payload again, which must give the same bytes. Raises CodecError for a
+    damaged or cut-off file.
+    """
     with open_stream(path) as stream:
         info = read_header(stream, max_pixels=max_pixels)
         for index in range(info.chunk_count):
-            read_chunk(stream, info, index)
+            payload = read_chunk(stream, info, index)
+            if strict:
+                _check_payload(info, index, payload)
     size = info.record_offsets[-1]
     facts: dict[str, Any] = {
-        "format_version": info.version,
+        "format_version": VERSION,
         "kind": info.kind,
         "height": info.height,
         "width": info.width,
@@ -26,7 +35,8 @@ def info_file(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> dict[str, 
         "frames": info.frames,
         "bytes": size,
         "bits_per_pixel": info.bits_per_pixel(size),
-        **info.family.describe(info.spec),
+        "family": info.family.name,
+        **info.family.describe(info.networks[0]),
         "chunks": info.chunk_count,
     }
     if info.kind == "video":
@@ -43,3 +53,14 @@ def info_file(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> dict[str, 
         for i in range(info.chunk_count)
     ]
     return facts
+
+
+def _check_payload(info: StreamInfo, index: int, payload: bytes) -> None:
+    spec = info.networks[index]
+    shortest = info.family.encode(spec, info.family.decode(spec, payload))
+    if shortest != payload:
+        raise BitstreamError(
+            f"chunk {index} has {len(payload)} bytes for what takes {len(shortest)}",
+            "allowed with `strict` is the shortest code alone",
+            "its encoder was wasteful; decode it as it is, or encode the source again",
+        )

@@ -47,12 +47,11 @@ class Coded:
 class SourceCoder:
     """Fits and codes one source, as often as it is asked to.
 
-    picture, chunks: of the source. fitter: of the family. chunk_frames: frames of a chunk.
+    picture, chunks: of the source. fitter: of the family.
     """
 
     picture: PictureFormat
     chunks: ChunkReader
-    chunk_frames: int
     config: EncodeConfig
     fitter: Fitter[Any]
     executor: Executor
@@ -156,7 +155,7 @@ class SourceCoder:
             height=self.picture.height,
             width=self.picture.width,
             channels=self.picture.channels,
-            spec=spec,
+            networks=(spec,),
             time_base=self.picture.time_base,
             frame_rate=self.picture.frame_rate,
             family=self.fitter.family,
@@ -165,8 +164,8 @@ class SourceCoder:
     def _info(self, spec: Spec, results: list[ChunkResult]) -> StreamInfo:
         return replace(
             self._first_info(spec),
-            frames=self.picture.frame_count,
-            chunk_frames=self.chunk_frames,
+            networks=(spec,) * len(results),
+            chunk_frames=tuple(len(result.timestamps) for result in results),
             timestamps=tuple(time for result in results for time in result.timestamps),
         )
 
@@ -186,10 +185,10 @@ class FittedSource:
     colour_db: float
 
     def code(self, bits: float) -> Coded:
-        return self.coder.code(self.info.spec, self.params, bits)
+        return self.coder.code(self.info.networks[0], self.params, bits)
 
     def rough_size(self, bits: float) -> int:
-        fitter, spec, rounding = self.coder.fitter, self.info.spec, self.coder.rounding(bits)
+        fitter, spec, rounding = self.coder.fitter, self.info.networks[0], self.coder.rounding(bits)
         rounded = (
             fitter.round_at_once(spec, params, self.info.grid(index), rounding)
             for index, params in enumerate(self.params)

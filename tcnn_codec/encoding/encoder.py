@@ -59,7 +59,7 @@ class Encoded:
             "backend": self.backend,
             "device": self.device,
             "precision": self.precision,
-            **self.info.family.describe(self.info.spec),
+            **self.info.family.describe(self.info.networks[0]),
             "chunks": self.info.chunk_count,
             "frames": self.info.frames,
             "height": self.info.height,
@@ -118,7 +118,6 @@ def encode_source(
     coder = SourceCoder(
         picture=picture,
         chunks=ChunkReader(source, chunk_frames),
-        chunk_frames=chunk_frames,
         config=config,
         fitter=fitter,
         executor=InThisProcess(Tools.of(fitter)),

@@ -61,8 +61,8 @@ class Family(Protocol[S]):
     def encode(self, spec: S, tensors: Sequence[QuantisedTensor]) -> bytes:
         """The payload of a chunk; lossless."""
 
-    def decode(self, spec: S, payload: bytes, version: int) -> Tensors:
-        """The inverse. version: of the format. Raises BitstreamError for a malformed payload."""
+    def decode(self, spec: S, payload: bytes) -> Tensors:
+        """The inverse. Raises BitstreamError for a malformed payload."""
 
     def least_payload(self, spec: S) -> int:
         """Bytes that no payload of such a network is below."""

@@ -1,4 +1,4 @@
-"""Made the golden streams of a format version, once; released ones are never made again.
+"""Makes the golden streams of the format version; once that is frozen, never again.
 
 Run from the root of the project as `python tests/golden/make.py`. It refuses to overwrite.
 """
@@ -26,7 +26,11 @@ def pictures() -> dict[str, tuple[np.ndarray, dict[str, int]]]:
         "grey": (rgb[..., :1], {"width": 5, "bits": 12, "hidden_layers": 1, "frequencies": 0}),
         "rgba": (np.dstack([rgb, alpha]), {"width": 17, "bits": 4, "hidden_layers": 0}),
         "wide": (rgb, {"width": 33, "bits": 6, "hidden_layers": 1}),
+        "deep": (rgb[:7], {"width": 12, "bits": 10, "hidden_layers": 7, "frequencies": 32}),
         "video": (video, {"width": 9, "bits": 8, "chunk_frames": 2, "frequencies": 3}),
+        "grey_video": (video[..., 1:2], {"width": 6, "hidden_layers": 2, "chunk_frames": 3}),
+        "rgba_video": (np.concatenate([video, video[..., :1]], -1), {"width": 7, "bits": 5}),
+        "colour": (np.full_like(rgb, 77), {"width": 20}),
     }
 
 

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "simd/bfloat16.h"
+#include "simd/pair.h"
 #include "siren/contract.h"
 
 namespace tcnn_codec {

@@ -7,10 +7,11 @@ import math
 from tcnn_codec.dtypes import F32, U8
 from tcnn_codec.families.contract import Ladder, Rounding, Tensors
 from tcnn_codec.families.siren import backends
-from tcnn_codec.families.siren.family import SirenFamily, SirenRenderer
+from tcnn_codec.families.siren.family import SirenFamily
 from tcnn_codec.families.siren.fit import fit
 from tcnn_codec.families.siren.options import SirenOptions
-from tcnn_codec.families.siren.quantise import canonical, constant, dequantise, quantise
+from tcnn_codec.families.siren.quantise import canonical, constant, dequantise, fold, quantise
+from tcnn_codec.families.siren.renderer import SirenRenderer
 from tcnn_codec.families.siren.rounding import balance_steps, deviation_from, round_gradually
 from tcnn_codec.families.siren.sizes import choose_ladder, choose_spec
 from tcnn_codec.families.siren.spec import SirenSpec
@@ -40,9 +41,7 @@ class SirenFitter:
     ) -> None:
         self._options = options or SirenOptions()
         self._backend = backends.create(backend, threads, precision)
-        # What decoders show is computed on the CPU in float32, whatever fits.
-        on_cpu = self._backend.name == "cpu"
-        self._shown_by = self._backend if on_cpu else backends.create("cpu", threads)
+        self._threads = threads
 
     @property
     def backend(self) -> str:
@@ -57,7 +56,7 @@ class SirenFitter:
         return self._backend.precision
 
     def renderer(self) -> SirenRenderer:
-        return SirenRenderer(self._shown_by)
+        return SirenRenderer(self._threads)
 
     def spec(self, picture: PictureFormat) -> SirenSpec:
         return choose_spec(picture, self._options)
@@ -76,11 +75,12 @@ class SirenFitter:
         return dequantise(spec, tensors), tensors
 
     def render(self, spec: SirenSpec, params: F32, grid: Grid) -> U8:
-        return self._shown_by.render(spec, params, grid)
+        return self._backend.render(spec, params, grid)
 
     def round_at_once(
         self, spec: SirenSpec, params: F32, grid: Grid, rounding: Rounding
     ) -> Tensors:
+        params = fold(spec, params)
         return canonical(spec, self._choose_steps(spec, params, grid, rounding)[0])
 
     def round(
@@ -89,6 +89,7 @@ class SirenFitter:
         """With the steps chosen, rounded part by part; and rounded at once, with those steps and
         with as many bits for every tensor, which sometimes decodes to something better."""
         spec, grid, steps = job.spec, job.grid, rounding.steps
+        params = fold(spec, params)
         chosen, plain = self._choose_steps(spec, params, grid, rounding)
         found = [chosen] if chosen is plain else [chosen, plain]
         if steps:

@@ -1,80 +1,139 @@
-"""Quantisation: a flat float32 parameter vector to one integer array and one step per tensor."""
+"""Quantisation: a flat float32 parameter vector to one integer array and one step per tensor.
+
+A weight or bias of a sine layer is value * multiplier * 2**-18 turns, w0 included, and one of the
+output layer value * multiplier * 2**-12 levels of an 8-bit sample (docs/format.md, section 8).
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcnn_codec.bitstream.limits import MAX_LEVEL, MAX_STEP, MIN_STEP
-from tcnn_codec.coders.quantised import QuantisedTensor
+from tcnn_codec.bitstream.limits import FIRST_STEP, MAX_LEVEL, MAX_ROW, MIN_STEP
+from tcnn_codec.coders.quantised import MULTIPLIERS, QuantisedTensor
 from tcnn_codec.dtypes import F32
 from tcnn_codec.errors import CodecError
 from tcnn_codec.families.contract import MAX_BITS, MIN_BITS
+from tcnn_codec.families.siren.payload import output_fault
 from tcnn_codec.families.siren.spec import SirenSpec
+
+#: In turns, and in levels of a sample; the output's -1 to 1 are 0 to 255.
+_SINE_UNIT, _OUTPUT_UNIT = 2.0**-18, 2.0**-12 / 127.5
 
 
 def quantise(spec: SirenSpec, params: F32, bits: float) -> tuple[QuantisedTensor, ...]:
     """Round each tensor to a symmetric grid of `bits` bits; in the order of `spec.tensors`.
 
     params: float32 [spec.parameter_count]. bits: 4 to 12, whole or not; |values| ≤ 2**(bits-1) - 1.
-    The step is the largest magnitude over that bound, rounded up to bfloat16, so that nothing
-    is clipped. An all-zero tensor has step 1. Raises CodecError for bits out of range and for
-    parameters that are not finite or beyond MAX_STEP.
+    The step is the least that clips nothing. Raises CodecError for bits out of range and for
+    parameters that are not finite or beyond the largest step.
     """
     if not MIN_BITS <= bits <= MAX_BITS:
         raise CodecError(f"`bits` is {bits}", f"allowed are {MIN_BITS} to {MAX_BITS}", "6 is usual")
     if params.shape != (spec.parameter_count,):
         raise ValueError(f"params are {params.shape}; this network has {spec.parameter_count}")
-    bound = 2 ** (bits - 1) - 1
-    steps = []
-    for tensor in spec.tensors:
-        largest = float(np.abs(params[tensor.place]).max())
-        if not largest <= MAX_STEP:
-            raise CodecError(
-                f"{tensor.name} has a parameter of magnitude {largest:g}",
-                f"allowed is at most {MAX_STEP:g}",
-                "the fit diverged, try another `seed` or the `preset` 'balanced'",
-            )
-        steps.append(_step_at_least(largest, bound) if largest > 0 else np.float32(1))
-    return quantise_to(spec, params, steps)
+    return quantise_to(spec, params, _steps_at_least(spec, params, 2 ** (bits - 1) - 1))
 
 
 def constant(spec: SirenSpec, colour: NDArray[np.uint8]) -> tuple[QuantisedTensor, ...]:
     """The network that decodes to one colour, uint8 [out_channels], exactly; it takes few bytes.
 
-    Every weight is 0, and the output's bias is off by half a step at most: 1/32 of a level.
+    Every weight is 0, and the output's bias counts half levels.
     """
-    params = np.zeros(spec.parameter_count, np.float32)
-    params[spec.tensors[-1].place] = colour.astype(np.float32) / np.float32(127.5) - 1
-    return quantise(spec, params, MAX_BITS)
+    half_levels = 2 * colour.astype(np.int32) - 255
+    found = [_zeros(tensor.size) for tensor in spec.tensors[:-1]]
+    step = int(np.searchsorted(MULTIPLIERS, 2**11))
+    return (*found, QuantisedTensor(half_levels, step))
 
 
 def quantise_to(
-    spec: SirenSpec, params: F32, steps: Sequence[np.float32]
+    spec: SirenSpec, params: F32, steps: Sequence[int]
 ) -> tuple[QuantisedTensor, ...]:
-    """Round each tensor to multiples of its step; none may exceed MAX_LEVEL of them."""
-    found = []
-    for tensor, step in zip(spec.tensors, steps, strict=True):
-        levels = np.rint(params[tensor.place].astype(np.float64) / float(step))
-        found.append(QuantisedTensor(levels.astype(np.int32), step))
+    """Round each tensor to multiples of the steps of these indices.
+
+    What exceeds most_level of them is clipped. A tensor of zeros takes the step that costs nothing.
+    Raises CodecError where the output layer is so large that no file may have it.
+    """
+    found: list[QuantisedTensor] = []
+    for index, (tensor, step) in enumerate(zip(spec.tensors, steps, strict=True)):
+        most = most_level(spec, index)
+        levels = params[tensor.place].astype(np.float64) / step_size(spec, index, step)
+        values = np.rint(levels).clip(-most, most).astype(np.int32)
+        if not values.any():
+            step = found[index - 2].step if index >= 2 else FIRST_STEP
+        found.append(QuantisedTensor(values, step))
+    if (fault := output_fault(spec, found)) is not None:
+        raise _diverged(*fault)
     return tuple(found)
 
 
-def step_like(value: float, largest: float) -> np.float32:
-    """The step nearest to a positive value that keeps weights up to `largest` within MAX_LEVEL."""
-    clipped = np.float32(min(max(value, MIN_STEP), MAX_STEP))
-    nearest = _from_bfloat16((int(clipped.view(np.uint32)) + 0x8000) >> 16)
-    return max(nearest, _step_at_least(largest, MAX_LEVEL))
+def step_size(spec: SirenSpec, index: int, step: int) -> float:
+    """The quantisation step of tensor `index` as a parameter. step: its index."""
+    unit = _OUTPUT_UNIT if index >= len(spec.tensors) - 2 else _SINE_UNIT * 2 * math.pi / spec.w0
+    return float(MULTIPLIERS[step]) * unit
+
+
+def step_sizes(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> F32:
+    """The quantisation step of every parameter, float32 [parameter_count]."""
+    sizes = [step_size(spec, index, tensor.step) for index, tensor in enumerate(tensors)]
+    return np.repeat(np.array(sizes, np.float32), [tensor.values.size for tensor in tensors])
+
+
+def most_level(spec: SirenSpec, index: int) -> int:
+    """The largest magnitude of tensor `index`, so that no row of the output's weights has more than
+    the format allows."""
+    is_output = index == len(spec.tensors) - 2
+    return min(MAX_LEVEL, MAX_ROW // spec.width) if is_output else MAX_LEVEL
+
+
+def most_levels(spec: SirenSpec) -> NDArray[np.float32]:
+    """most_level of every parameter, float32 [parameter_count]."""
+    most = [most_level(spec, index) for index in range(len(spec.tensors))]
+    return np.repeat(np.array(most, np.float32), [tensor.size for tensor in spec.tensors])
+
+
+def steps_like(
+    spec: SirenSpec, params: F32, steps: Sequence[int], factors: Sequence[float]
+) -> list[int]:
+    """Of each tensor the step nearest to so many times its own, none so small that it clips.
+
+    Nearest in logarithm.
+    """
+    least = _steps_at_least(spec, params, MAX_LEVEL)
+    found = []
+    for step, factor, at_least in zip(steps, factors, least, strict=True):
+        wanted = math.log(MULTIPLIERS[step] * factor)
+        nearest = int(np.argmin(np.abs(np.log(MULTIPLIERS[MIN_STEP:]) - wanted))) + MIN_STEP
+        found.append(max(nearest, at_least))
+    return found
+
+
+def fold(spec: SirenSpec, params: F32) -> F32:
+    """The same function with the bias of every sine layer within a quarter turn, float32 [size].
+
+    Half a turn more in a neuron's phase changes the sign of its sine, which the weights that it
+    feeds can make up for. Biases that span less take fewer bits.
+    """
+    folded = params.copy()
+    parts = [folded[tensor.place].reshape(tensor.shape) for tensor in spec.tensors]
+    half_turn = math.pi / spec.w0
+    for layer in range(spec.hidden_layers + 1):
+        bias, later = parts[2 * layer + 1], parts[2 * layer + 2]
+        halves = np.rint(bias.astype(np.float64) / half_turn)
+        bias[:] = bias - halves * half_turn
+        later *= np.where(halves % 2 == 0, 1, -1).astype(np.float32)
+    return folded
 
 
 def canonical(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> tuple[QuantisedTensor, ...]:
     """The same function with every sine layer's biases ascending from 0 or more.
 
     Neurons of a layer may change places, and sine is odd, so that the signs of a neuron's inputs
-    and outputs may change together. Ordered biases cost up to log2(width!) + width bits a layer
-    less.
+    and outputs may change together. The format wants this order: ordered biases cost up to
+    log2(width!) + width bits a layer less.
     """
     values = [t.values.reshape(p.shape) for t, p in zip(tensors, spec.tensors, strict=True)]
     for layer in range(spec.hidden_layers + 1):
@@ -88,25 +147,42 @@ def canonical(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> tuple[Quan
 
 
 def dequantise(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> F32:
-    """The flat parameter vector, float32 [spec.parameter_count]: values * step, exactly.
+    """The flat parameter vector, float32 [spec.parameter_count]: value * step, rounded.
 
-    Raises ValueError if the tensors are not those of `spec`.
+    What a decoder shows is computed from the integers themselves. Raises ValueError if the tensors
+    are not those of `spec`.
     """
-    places = spec.tensors
-    if [t.values.size for t in tensors] != [place.size for place in places]:
+    if [t.values.size for t in tensors] != [place.size for place in spec.tensors]:
         raise ValueError("the quantised tensors do not have the sizes of the network's tensors")
-    params = np.empty(spec.parameter_count, np.float32)
-    for place, tensor in zip(places, tensors, strict=True):
-        params[place.place] = tensor.values.astype(np.float32) * tensor.step
-    return params
+    values = np.concatenate([tensor.values for tensor in tensors])
+    return values.astype(np.float32) * step_sizes(spec, tensors)
 
 
-def _step_at_least(largest: float, bound: float) -> np.float32:
-    """Smallest bfloat16 step ≥ MIN_STEP with step * bound ≥ largest; the product is exact."""
-    upper = int(np.float32(max(largest / bound, MIN_STEP)).view(np.uint32)) >> 16
-    step = _from_bfloat16(upper)
-    return step if float(step) * bound >= largest else _from_bfloat16(upper + 1)
+def _steps_at_least(spec: SirenSpec, params: F32, bound: float) -> list[int]:
+    """Of each tensor the least step by which no parameter exceeds `bound` levels.
+
+    Raises CodecError where a parameter is not finite or too large for any.
+    """
+    found = []
+    for index, tensor in enumerate(spec.tensors):
+        largest = float(np.abs(params[tensor.place]).max())
+        unit = step_size(spec, index, MIN_STEP)
+        most = min(bound, most_level(spec, index))
+        step = int(np.searchsorted(MULTIPLIERS * (unit * most), largest)) if largest > 0 else 0
+        if not largest <= MULTIPLIERS[-1] * unit * most:
+            raise _diverged(
+                f"{tensor.name} has a parameter of magnitude {largest:g}",
+                f"allowed is at most {MULTIPLIERS[-1] * unit * most:g}",
+            )
+        found.append(max(step, MIN_STEP))
+    return found
 
 
-def _from_bfloat16(upper: int) -> np.float32:
-    return np.uint32(upper << 16).view(np.float32)
+def _diverged(value: str, allowed: str) -> CodecError:
+    return CodecError(
+        value, allowed, "the fit diverged, try another `seed` or the `preset` 'balanced'"
+    )
+
+
+def _zeros(size: int) -> QuantisedTensor:
+    return QuantisedTensor(np.zeros(size, np.int32), FIRST_STEP)

@@ -7,11 +7,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tcnn_codec.bitstream.limits import MAX_LEVEL
 from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.dtypes import F32
 from tcnn_codec.families.siren.backends.base import Backend
-from tcnn_codec.families.siren.quantise import dequantise, quantise_to, step_like
+from tcnn_codec.families.siren.quantise import (
+    dequantise,
+    most_levels,
+    quantise_to,
+    step_sizes,
+    steps_like,
+)
 from tcnn_codec.families.siren.spec import SirenSpec
 from tcnn_codec.grid import Grid
 from tcnn_codec.training.job import Job
@@ -63,12 +68,8 @@ def balance_steps(
         return tuple(tensors)
     found: list[tuple[tuple[QuantisedTensor, ...], float, float]] = []
     for share in SHARES:
-        steps = [
-            step_like(
-                float(t.step) * math.exp(share * change), float(np.abs(params[p.place]).max())
-            )
-            for t, p, change in zip(tensors, spec.tensors, changes, strict=True)
-        ]
+        factors = [math.exp(share * change) for change in changes]
+        steps = steps_like(spec, params, [tensor.step for tensor in tensors], factors)
         changed = quantise_to(spec, params, steps) if share > 0 else tuple(tensors)
         paid = price(changed) if price is not None else 0.0
         found.append((changed, deviation(dequantise(spec, changed)), paid))
@@ -129,7 +130,7 @@ def round_gradually(
     """params quantised with the steps of `tensors`, part by part, while the rest makes up for it.
 
     params: float32 [parameter_count]. Of tensors only their quantisation steps are used; levels
-    beyond MAX_LEVEL are clipped. steps: of training, 1 or more.
+    beyond most_level are clipped. steps: of training, 1 or more.
 
     The parameters nearest to a multiple of their quantisation step are rounded and stay, the others
     are trained on; and so on, in PARTS parts, until none is left (incremental network quantisation,
@@ -137,8 +138,7 @@ def round_gradually(
     device give the same values, whatever the threads. Raises CodecError when the loss or a
     parameter stops being finite.
     """
-    sizes = [tensor.values.size for tensor in tensors]
-    spacing = np.repeat(np.array([tensor.step for tensor in tensors], np.float32), sizes)
+    spacing, most = step_sizes(job.spec, tensors), most_levels(job.spec)
 
     def round_some(done: int, state: OptimiserState) -> None:
         assert state.scales is not None
@@ -148,7 +148,7 @@ def round_gradually(
         more = int(params.size * math.sqrt(done / steps)) - (params.size - free.size)
         if more <= 0:
             return
-        level = np.rint(state.params[free] / spacing[free]).clip(-MAX_LEVEL, MAX_LEVEL)
+        level = np.rint(state.params[free] / spacing[free]).clip(-most[free], most[free])
         rounded = level.astype(np.float32) * spacing[free]
         distance = np.abs(state.params[free] - rounded) / spacing[free]
         nearest = np.argpartition(distance, more - 1)[:more]

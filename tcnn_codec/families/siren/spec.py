@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tcnn_codec.bitstream.limits import MAX_FREQUENCIES, MAX_HIDDEN_LAYERS, MAX_WIDTH
+from tcnn_codec.bitstream.limits import (
+    MAX_FREQUENCIES,
+    MAX_FREQUENCY,
+    MAX_HIDDEN_LAYERS,
+    MAX_WIDTH,
+)
 from tcnn_codec.checks import real_number, whole_number
 from tcnn_codec.dtypes import F32
 from tcnn_codec.errors import CodecError
@@ -55,10 +60,25 @@ class SirenSpec:
             remedy = f"leave it at its default {usual}"
             value = real_number(name, getattr(self, name), 0.001, most, remedy)
             object.__setattr__(self, name, round(value * MILLI) / MILLI)
+        if max(self.frequency_integers, default=0) >= MAX_FREQUENCY:
+            raise CodecError(
+                f"{self.frequencies} frequencies with scale {self.scale:g} reach "
+                f"2**{max(self.frequency_integers).bit_length() - 31} half-turns",
+                f"allowed is less than 2**{MAX_FREQUENCY.bit_length() - 31}",
+                "lower one of them",
+            )
 
     @property
     def features_per_axis(self) -> int:
         return 1 + 2 * self.frequencies
+
+    @property
+    def frequency_integers(self) -> tuple[int, ...]:
+        """scale**k for k < frequencies in units of 2**-30, as decoders count (docs/format.md)."""
+        found = [2**30] if self.frequencies else []
+        while len(found) < self.frequencies:
+            found.append((found[-1] * round(self.scale * MILLI) + MILLI // 2) // MILLI)
+        return tuple(found)
 
     @property
     def layer_shapes(self) -> tuple[tuple[int, int], ...]:
