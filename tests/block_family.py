@@ -15,7 +15,7 @@ import numpy as np
 from tcnn_codec.bitstream.limits import MAX_LEVEL
 from tcnn_codec.checks import whole_number
 from tcnn_codec.coders.payload import LEAST_PAYLOAD, Matrices, decode_tensors, encode_tensors
-from tcnn_codec.coders.quantised import QuantisedTensor
+from tcnn_codec.coders.quantised import MULTIPLIERS, QuantisedTensor
 from tcnn_codec.dtypes import F32, U8
 from tcnn_codec.families.contract import Ladder, RateLaw, Rounding, Tensors
 from tcnn_codec.grid import Grid
@@ -25,6 +25,8 @@ from tcnn_codec.training.job import Job
 from tcnn_codec.training.loop import StepReport
 
 MOST_BLOCKS = 64
+#: A colour is value * multiplier / UNIT.
+UNIT = 256
 LAW = RateLaw(
     least_bits=4.0,
     usual_bits=6.0,
@@ -76,6 +78,11 @@ def places(spec: BlockSpec, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.arange(grid.width) * spec.blocks // grid.width
 
 
+def step_of(size: float) -> int:
+    """The index of the smallest quantisation step of this size or more."""
+    return int(np.searchsorted(MULTIPLIERS, size * UNIT))
+
+
 def render(spec: BlockSpec, params: F32, grid: Grid) -> U8:
     rows, columns = places(spec, grid)
     levels = params.reshape(spec.out_channels, spec.blocks, spec.blocks)[:, rows, columns]
@@ -113,7 +120,7 @@ class BlockFamily:
 class BlockRenderer:
     def render(self, spec: BlockSpec, tensors: Sequence[QuantisedTensor], grid: Grid) -> U8:
         (colours,) = tensors
-        return render(spec, colours.values.astype(np.float32) * colours.step, grid)
+        return render(spec, colours.values.astype(np.float32) * colours.multiplier / UNIT, grid)
 
 
 class BlockFitter:
@@ -165,7 +172,7 @@ class BlockFitter:
 
     def constant(self, spec: BlockSpec, colour: U8) -> tuple[F32, Tensors]:
         values = np.repeat(colour.astype(np.int32), spec.blocks**2)
-        return values.astype(np.float32), (QuantisedTensor(values, np.float32(1)),)
+        return values.astype(np.float32), (QuantisedTensor(values, step_of(1)),)
 
     def render(self, spec: BlockSpec, params: F32, grid: Grid) -> U8:
         return render(spec, params, grid)
@@ -173,10 +180,10 @@ class BlockFitter:
     def round_at_once(
         self, spec: BlockSpec, params: F32, grid: Grid, rounding: Rounding
     ) -> Tensors:
-        step = np.float32(2.0 ** (8 - rounding.bits)).view(np.uint32) & np.uint32(0xFFFF0000)
-        spacing = np.uint32(step).view(np.float32)
+        step = step_of(2.0 ** (8 - rounding.bits))
+        spacing = MULTIPLIERS[step] / UNIT
         levels = np.rint(params / spacing).clip(-MAX_LEVEL, MAX_LEVEL).astype(np.int32)
-        return (QuantisedTensor(levels, spacing),)
+        return (QuantisedTensor(levels, step),)
 
     def round(
         self, job: Job[BlockSpec], params: F32, rounding: Rounding, report: StepReport | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_multipliers_are_the_formats() -> None:
     assert found[:20] == [*range(1, 17), 18, 20, 22, 24]
     assert found[-1] == 15 * 2**20
     assert MULTIPLIERS[1:].tolist() == found
-    ratios = [after / before for before, after in zip(found[7:], found[8:], strict=False)]
+    ratios = [after / before for before, after in pairwise(found[7:])]
     assert max(ratios) <= 9 / 8
 
 

@@ -59,9 +59,7 @@ class Fields:
         """The frames of every chunk, whose sum is `frames`."""
         counts, sizes = self._take_pairs("frames in a chunk", frames, lambda sizes: sizes)
         if (most := int(sizes.max())) > MAX_CHUNK_FRAMES:
-            raise bad_field(
-                f"a chunk has {most} frames", f"allowed are 1 to {MAX_CHUNK_FRAMES}"
-            )
+            raise bad_field(f"a chunk has {most} frames", f"allowed are 1 to {MAX_CHUNK_FRAMES}")
         if (chunks := int(counts.sum())) > MAX_CHUNKS:
             raise bad_field(f"there are {chunks} chunks", f"allowed are 1 to {MAX_CHUNKS}")
         return tuple(np.repeat(sizes, counts).tolist())
@@ -86,9 +84,7 @@ class Fields:
         if self._fault:
             raise bad_field(self._fault)
 
-    def _take_pairs(
-        self, name: str, total: int, weight: Callable[[I64], I64]
-    ) -> tuple[I64, I64]:
+    def _take_pairs(self, name: str, total: int, weight: Callable[[I64], I64]) -> tuple[I64, I64]:
         """Runs of a count and a value, both int64 [runs], until count * weight(value) makes `total`
         up; no two neighbours have the same value."""
         if total == 0:

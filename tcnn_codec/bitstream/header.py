@@ -59,13 +59,13 @@ class StreamInfo:
     """All that a file says of itself before its first chunk.
 
     height, width: 1 to 65,536 pixels. channels: 1, 3 or 4. family, networks: the network of every
-    chunk, with axes 2 for an image and 3 for a video, and as many outputs as channels. chunk_frames:
-    frames of every chunk, 1 to 4,096 each, 1,048,576 in all, in 65,536 chunks at most. time_base:
-    seconds per tick, frame_rate: frames per second, both positive. timestamps: the presentation
-    time of every frame in ticks, strictly increasing. An image has one frame, timestamps (0,) and
-    both rates 1. chunk_bytes: the payload length of every chunk, and header_bytes: where the first
-    record begins; both are known once the stream is written. Raises CodecError for a value out of
-    range.
+    chunk, with axes 2 for an image and 3 for a video, and as many outputs as channels; 256
+    different ones at most. chunk_frames: frames of every chunk, 1 to 4,096 each, 1,048,576 in all,
+    in 65,536 chunks at most. time_base: seconds per tick, frame_rate: frames per second, both
+    positive. timestamps: the presentation time of every frame in ticks, strictly increasing. An
+    image has one frame, timestamps (0,) and both rates 1. chunk_bytes: the payload length of every
+    chunk, and header_bytes: where the first record begins; both are known once the stream is
+    written. Raises CodecError for a value out of range.
     """
 
     kind: Kind

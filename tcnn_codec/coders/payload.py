@@ -1,7 +1,8 @@
 """Entropy coding: quantised tensors to bytes and back. docs/format.md is normative.
 
-A payload is one binary arithmetic code of matrices of integers: the tensors' steps, then the tensors
-themselves. Its contexts adapt to the magnitudes of rows and columns. Only integers decide bits.
+A payload is one binary arithmetic code of matrices of integers: the tensors' steps, then the
+tensors themselves. Its contexts adapt to the magnitudes of rows and columns. Only integers decide
+bits.
 """
 
 from __future__ import annotations

@@ -22,9 +22,9 @@ from tcnn_codec.grid import Grid
 from tcnn_codec.io import Frame, check_sink, open_sink
 
 MAX_SCALE = 64
-#: What a pixel costs beside its network's parameters, in multiply-adds: about what writing it does.
+#: What a pixel costs beside its network's parameters, in multiply-adds: what writing it does.
 PIXEL_WORK = 1024
-#: Multiply-adds that every byte of payload may cost for each of max_pixels, and bytes that are free.
+#: Multiply-adds that every byte of payload may cost for each of max_pixels, and bytes for nothing.
 #: A byte of an honest payload holds about two parameters.
 BYTE_WORK, FREE_BYTES = 4, 4096
 

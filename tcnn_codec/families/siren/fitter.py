@@ -10,7 +10,14 @@ from tcnn_codec.families.siren import backends
 from tcnn_codec.families.siren.family import SirenFamily
 from tcnn_codec.families.siren.fit import fit
 from tcnn_codec.families.siren.options import SirenOptions
-from tcnn_codec.families.siren.quantise import canonical, constant, dequantise, fold, quantise
+from tcnn_codec.families.siren.quantise import (
+    canonical,
+    constant,
+    dequantise,
+    fold,
+    least_multipliers,
+    quantise,
+)
 from tcnn_codec.families.siren.renderer import SirenRenderer
 from tcnn_codec.families.siren.rounding import balance_steps, deviation_from, round_gradually
 from tcnn_codec.families.siren.sizes import choose_ladder, choose_spec
@@ -108,6 +115,7 @@ class SirenFitter:
         """params rounded at once with the quantisation steps to use, and with the same bits for
         every tensor; the same object where these are the ones to use."""
         plain = quantise(spec, params, rounding.bits)
+        wanted = least_multipliers(spec, params, 2 ** (rounding.bits - 1) - 1)
         cost, price = None, None
         if (lambda_ := rounding.lambda_) is not None:
             # D grows by 2 ln(2) D a bit that a step loses, R falls by 1 / pixels a parameter.
@@ -116,5 +124,5 @@ class SirenFitter:
             price = lambda tensors: (  # noqa: E731
                 lambda_ * 8 * len(self.family.encode(spec, tensors)) / grid.pixels / unit
             )
-        balanced = balance_steps(self._backend, spec, params, grid, plain, cost, price)
+        balanced = balance_steps(self._backend, spec, params, grid, plain, wanted, cost, price)
         return (plain, plain) if balanced == plain else (balanced, plain)

@@ -28,9 +28,7 @@ def decode(spec: SirenSpec, payload: bytes) -> tuple[QuantisedTensor, ...]:
     return tensors
 
 
-def output_fault(
-    spec: SirenSpec, tensors: Sequence[QuantisedTensor]
-) -> tuple[str, str] | None:
+def output_fault(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> tuple[str, str] | None:
     """What is wrong with the output layer, and what is allowed; None where all is well.
 
     Within these bounds 32 bits hold its sums, and 53 bits its values.

@@ -22,6 +22,9 @@ from tcnn_codec.families.siren.spec import SirenSpec
 
 #: In turns, and in levels of a sample; the output's -1 to 1 are 0 to 255.
 _SINE_UNIT, _OUTPUT_UNIT = 2.0**-18, 2.0**-12 / 127.5
+#: Of the multipliers from MIN_STEP on, and how far two of them are apart at most, but the first.
+_LOGARITHMS = np.log(MULTIPLIERS[MIN_STEP:])
+_APART = math.log(9 / 8)
 
 
 def quantise(spec: SirenSpec, params: F32, bits: float) -> tuple[QuantisedTensor, ...]:
@@ -35,7 +38,8 @@ def quantise(spec: SirenSpec, params: F32, bits: float) -> tuple[QuantisedTensor
         raise CodecError(f"`bits` is {bits}", f"allowed are {MIN_BITS} to {MAX_BITS}", "6 is usual")
     if params.shape != (spec.parameter_count,):
         raise ValueError(f"params are {params.shape}; this network has {spec.parameter_count}")
-    return quantise_to(spec, params, _steps_at_least(spec, params, 2 ** (bits - 1) - 1))
+    wanted = least_multipliers(spec, params, 2 ** (bits - 1) - 1)
+    return quantise_to(spec, params, [_step_at_least(least) for least in wanted])
 
 
 def constant(spec: SirenSpec, colour: NDArray[np.uint8]) -> tuple[QuantisedTensor, ...]:
@@ -49,9 +53,7 @@ def constant(spec: SirenSpec, colour: NDArray[np.uint8]) -> tuple[QuantisedTenso
     return (*found, QuantisedTensor(half_levels, step))
 
 
-def quantise_to(
-    spec: SirenSpec, params: F32, steps: Sequence[int]
-) -> tuple[QuantisedTensor, ...]:
+def quantise_to(spec: SirenSpec, params: F32, steps: Sequence[int]) -> tuple[QuantisedTensor, ...]:
     """Round each tensor to multiples of the steps of these indices.
 
     What exceeds most_level of them is clipped. A tensor of zeros takes the step that costs nothing.
@@ -95,19 +97,42 @@ def most_levels(spec: SirenSpec) -> NDArray[np.float32]:
     return np.repeat(np.array(most, np.float32), [tensor.size for tensor in spec.tensors])
 
 
-def steps_like(
-    spec: SirenSpec, params: F32, steps: Sequence[int], factors: Sequence[float]
-) -> list[int]:
-    """Of each tensor the step nearest to so many times its own, none so small that it clips.
+def least_multipliers(spec: SirenSpec, params: F32, bound: float) -> list[float]:
+    """Of each tensor the least multiplier, not necessarily whole, by which no parameter exceeds
+    `bound` levels.
 
-    Nearest in logarithm.
+    Raises CodecError where a parameter is not finite or too large for any.
     """
-    least = _steps_at_least(spec, params, MAX_LEVEL)
     found = []
-    for step, factor, at_least in zip(steps, factors, least, strict=True):
-        wanted = math.log(MULTIPLIERS[step] * factor)
-        nearest = int(np.argmin(np.abs(np.log(MULTIPLIERS[MIN_STEP:]) - wanted))) + MIN_STEP
-        found.append(max(nearest, at_least))
+    for index, tensor in enumerate(spec.tensors):
+        largest = float(np.abs(params[tensor.place]).max())
+        of_one = min(bound, most_level(spec, index)) * step_size(spec, index, MIN_STEP)
+        if not largest <= MULTIPLIERS[-1] * of_one:
+            raise _diverged(
+                f"{tensor.name} has a parameter of magnitude {largest:g}",
+                f"allowed is at most {MULTIPLIERS[-1] * of_one:g}",
+            )
+        found.append(largest / of_one)
+    return found
+
+
+def steps_like(spec: SirenSpec, params: F32, wanted: Sequence[float]) -> list[int]:
+    """Of each tensor a step near to these multipliers, none so small that it clips.
+
+    The steps there are lie an eighth apart. Where one is larger or smaller than wanted, those of
+    the next smaller tensors make up for it, so that the mean of log(step) over parameters, and with
+    it the rate, is the one wanted.
+    """
+    least = least_multipliers(spec, params, MAX_LEVEL)
+    sizes = [tensor.size for tensor in spec.tensors]
+    found = [0] * len(sizes)
+    owed = 0.0
+    for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
+        goal = math.log(max(wanted[index], 1.0))
+        shift = min(_APART, max(-_APART, owed / sizes[index]))
+        nearest = int(np.argmin(np.abs(_LOGARITHMS - goal - shift))) + MIN_STEP
+        found[index] = max(nearest, _step_at_least(least[index]))
+        owed += sizes[index] * (goal - float(_LOGARITHMS[found[index] - MIN_STEP]))
     return found
 
 
@@ -158,24 +183,10 @@ def dequantise(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> F32:
     return values.astype(np.float32) * step_sizes(spec, tensors)
 
 
-def _steps_at_least(spec: SirenSpec, params: F32, bound: float) -> list[int]:
-    """Of each tensor the least step by which no parameter exceeds `bound` levels.
-
-    Raises CodecError where a parameter is not finite or too large for any.
-    """
-    found = []
-    for index, tensor in enumerate(spec.tensors):
-        largest = float(np.abs(params[tensor.place]).max())
-        unit = step_size(spec, index, MIN_STEP)
-        most = min(bound, most_level(spec, index))
-        step = int(np.searchsorted(MULTIPLIERS * (unit * most), largest)) if largest > 0 else 0
-        if not largest <= MULTIPLIERS[-1] * unit * most:
-            raise _diverged(
-                f"{tensor.name} has a parameter of magnitude {largest:g}",
-                f"allowed is at most {MULTIPLIERS[-1] * unit * most:g}",
-            )
-        found.append(max(step, MIN_STEP))
-    return found
+def _step_at_least(multiplier: float) -> int:
+    """Index of the smallest step of this multiplier or more."""
+    # What rounding makes of a quotient is no reason for a larger step.
+    return max(MIN_STEP, int(np.searchsorted(MULTIPLIERS, multiplier * (1 - 1e-12))))
 
 
 def _diverged(value: str, allowed: str) -> CodecError:

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tcnn_codec.checks import whole_number
 from tcnn_codec.coders.quantised import QuantisedTensor
-from tcnn_codec.dtypes import U8, I64
+from tcnn_codec.dtypes import U8
+from tcnn_codec.families.siren.backends.cpu import ISA_VARIABLE, usable_cores
 from tcnn_codec.families.siren.backends.inputs import native_shape
-from tcnn_codec.families.siren.backends.cpu import usable_cores, ISA_VARIABLE
 from tcnn_codec.families.siren.spec import SirenSpec
 from tcnn_codec.grid import Grid
 from tcnn_codec.native import _cpu
@@ -43,7 +41,9 @@ class SirenRenderer:
             times = [axis[frame : frame + frames] for axis in t]
             for row in range(0, grid.height, rows):
                 band = out[frame : frame + frames, row : row + rows]
-                self._siren.render(shape, values, multipliers, [x, y[row : row + rows], *times], band)
+                self._siren.render(
+                    shape, values, multipliers, [x, y[row : row + rows], *times], band
+                )
         return out
 
 

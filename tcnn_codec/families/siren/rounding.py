@@ -44,14 +44,16 @@ def balance_steps(
     params: F32,
     grid: Grid,
     tensors: Sequence[QuantisedTensor],
+    multipliers: Sequence[float] | None = None,
     cost: float | None = None,
     price: Callable[[Sequence[QuantisedTensor]], float] | None = None,
 ) -> tuple[QuantisedTensor, ...]:
     """params quantised anew, with steps such that rounding costs each parameter alike.
 
-    tensors: params as quantised before. cost: what rounding one parameter may add to the mean
-    squared error; None keeps the mean of log(step) over parameters, and so about the rate, as in
-    tensors. The cost of a tensor's rounding is the mean squared deviation of the output
+    tensors: params as quantised before. multipliers: what their steps should have been, were there
+    steps of every size; None takes them as they are. cost: what rounding one parameter may add to
+    the mean squared error; None keeps the mean of log(step) over parameters, and so about the rate,
+    as in multipliers. The cost of a tensor's rounding is the mean squared deviation of the output
     on a coarse grid with it alone rounded, which grows as step^2. For a given sum of log(step), the
     costs' sum is least where every parameter has the same share (reverse water-filling at high
     rate; Gersho & Gray, Vector Quantization and Signal Compression, section 8.3).
@@ -63,13 +65,17 @@ def balance_steps(
     None where all have about the same.
     """
     deviation = deviation_from(backend, spec, params, grid)
-    changes = _changes(spec, params, tensors, deviation, cost)
+    wanted = multipliers or [tensor.multiplier for tensor in tensors]
+    changes = _changes(spec, params, tensors, wanted, deviation, cost)
     if not any(changes):
         return tuple(tensors)
     found: list[tuple[tuple[QuantisedTensor, ...], float, float]] = []
     for share in SHARES:
-        factors = [math.exp(share * change) for change in changes]
-        steps = steps_like(spec, params, [tensor.step for tensor in tensors], factors)
+        steps = steps_like(
+            spec,
+            params,
+            [one * math.exp(share * change) for one, change in zip(wanted, changes, strict=True)],
+        )
         changed = quantise_to(spec, params, steps) if share > 0 else tuple(tensors)
         paid = price(changed) if price is not None else 0.0
         found.append((changed, deviation(dequantise(spec, changed)), paid))
@@ -96,18 +102,20 @@ def _changes(
     spec: SirenSpec,
     params: F32,
     tensors: Sequence[QuantisedTensor],
+    multipliers: Sequence[float],
     deviation: Callable[[F32], float],
     cost: float | None,
 ) -> list[float]:
-    """Of each tensor's step, the logarithm of the factor that balance_steps would have."""
+    """Of each multiplier, the logarithm of the factor that balance_steps would have."""
     rounded = dequantise(spec, tensors)
     sizes, logs = [], []
-    for place in spec.tensors:
+    for place, tensor, multiplier in zip(spec.tensors, tensors, multipliers, strict=True):
         alone = params.copy()
         alone[place.place] = rounded[place.place]
         share = deviation(alone) / place.size
         sizes.append(place.size)
-        logs.append(math.log(share) if share > 0 else -math.inf)
+        as_wanted = 2 * math.log(multiplier / tensor.multiplier) if multiplier > 0 else 0.0
+        logs.append(math.log(share) + as_wanted if share > 0 else -math.inf)
     known = [(size, log) for size, log in zip(sizes, logs, strict=True) if log > -math.inf]
     if not known:
         return [0.0] * len(logs)
