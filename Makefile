@@ -27,7 +27,7 @@ lint: .venv/installed  ## ruff, mypy --strict, clang-format, and the compiler's 
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $$(find csrc tests/cuda -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inl')
+	$(BIN)/clang-format --dry-run --Werror $$(find csrc tests/cuda tests/integer -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inl')
 	$(BIN)/cmake -S . -B build/lint -G Ninja -DTCNN_CODEC_WERROR=ON --log-level=WARNING \
 	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
 	  -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir)

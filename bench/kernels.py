@@ -1,6 +1,7 @@
 """Time of a training step, and of decoding, of a 768x512 image, against PyTorch in the same run.
 
-python bench/kernels.py [--quick] [--networks NAME …] [--threads N] [--rounds N] [--json FILE]
+python bench/kernels.py [--quick] [--networks NAME …] [--decoding] [--threads N] [--rounds N]
+                        [--json FILE]
 
 A step is forward, loss and backward over every pixel. PyTorch, eager and compiled, has its
 positional encoding computed beforehand; the cpu backend builds its tables inside the step. PyTorch
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,8 +37,10 @@ from common import (
 )
 from paper import PaperFit
 
+from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.dtypes import U8
 from tcnn_codec.families.siren.backends.cpu import CpuBackend
+from tcnn_codec.families.siren.renderer import SirenRenderer
 from tcnn_codec.families.siren.spec import SirenSpec
 from tcnn_codec.families.siren.start import initialise
 from tcnn_codec.grid import Grid
@@ -52,7 +56,11 @@ COIN = {
     for layers, w in ((5, 20), (5, 30), (10, 28), (10, 40), (13, 49))
 }
 QUICK = ("paper 32",)
-DECODED = ("paper 32", "paper 64")
+DECODED = {
+    "paper 32": PAPER["paper 32"],
+    "paper 64": PAPER["paper 64"],
+    "five 69": SirenSpec(hidden_layers=5, width=69),
+}
 #: These have rows of the portable kernels and of PyTorch in bfloat16, too.
 DETAILED = ("paper 32", "paper 64")
 FIT_STEPS = 100
@@ -141,32 +149,63 @@ def peak_fractions(
     }
 
 
+def forward_multiplications(spec: SirenSpec) -> float:
+    """1e9 multiply-adds of hidden and output layers over every pixel."""
+    each = spec.hidden_layers * spec.width**2 + spec.out_channels * spec.width
+    return each * GRID.pixels * 1e-9
+
+
+def random_tensors(spec: SirenSpec) -> list[QuantisedTensor]:
+    rng = np.random.default_rng(0)
+    sizes = [tensor.size for tensor in spec.tensors]
+    return [QuantisedTensor(rng.integers(-31, 32, n).astype(np.int32), 76) for n in sizes]
+
+
+def float_of(isa: str) -> str:
+    """The instruction set in float that a processor with that one for integers would take."""
+    names = _cpu.available_isas()
+    return next((name for name in names if isa.startswith(name)), names[-1])
+
+
 def measure_decoding(isas: list[str], threads: int, rounds: int) -> list[dict[str, Any]]:
+    """In integers, which is how files are decoded, and in float32."""
     runs: dict[str, Callable[[], object]] = {}
     rows: list[dict[str, Any]] = []
-    for name in DECODED:
-        params = initialise(PAPER[name], 0)
-        for isa in isas:
-            for count in sorted({1, threads}):
-                backend, run = CpuBackend(count, isa), f"{name} {isa} {count}"
-                runs[run] = lambda b=backend, n=name, p=params: b.render(PAPER[n], p, GRID)
-                row = {"operation": "decode", "network": name, "contestant": isa, "threads": count}
-                rows.append(row)
+
+    def enter(name: str, contestant: str, count: int, run: Callable[[], object]) -> None:
+        runs[f"{name} {contestant} {count}"] = run
+        row = {"operation": "decode", "network": name, "contestant": contestant, "threads": count}
+        rows.append(row)
+
+    for name, spec in DECODED.items():
+        params, tensors = initialise(spec, 0), random_tensors(spec)
+        for count in sorted({1, threads}):
+            for isa in sorted({float_of(isa) for isa in isas}):
+                run = partial(CpuBackend(count, isa).render, spec, params, GRID)
+                enter(name, f"{isa} float32", count, run)
+            for isa in isas:
+                run = partial(SirenRenderer(count, isa).render, spec, tensors, GRID)
+                enter(name, f"{isa} integers", count, run)
     times = in_turns(runs, rounds)
-    return [row | timing.report() for row, timing in zip(rows, times.values(), strict=True)]
+    for row in rows:
+        name, (isa, kind), count = row["network"], row["contestant"].split(), row["threads"]
+        timing = times[f"{name} {row['contestant']} {count}"]
+        row |= timing.report()
+        if kind == "integers":
+            in_float = times[f"{name} {float_of(isa)} float32 {count}"]
+            row["times_float"] = ratio(in_float, timing)
+            row["times_float_range"] = ratio_range(in_float, timing)
+            if isa != "scalar":
+                peak = _cpu.integer_peak(isa, 0.2) * count
+                row["of_peak"] = forward_multiplications(DECODED[name]) / timing.median / peak
+    return rows
 
 
 def percent(row: dict[str, Any], key: str) -> str:
     return f"{row[key]:.0%}" if key in row else ""
 
 
-def main() -> None:
-    made = parser(__doc__, quick="width 32 only, three rounds")
-    made.add_argument("--networks", nargs="+", choices=PAPER | COIN, metavar="NAME")
-    made.add_argument("--rounds", type=int, default=0, help="default 7, or 3 with --quick")
-    options: argparse.Namespace = made.parse_args()
-    facts = begin(options)
-    rounds = options.rounds or (3 if options.quick else 7)
+def show_steps(options: argparse.Namespace, rounds: int) -> list[dict[str, Any]]:
     every = native_backends(options.threads)
     vector = {name: backend for name, backend in every.items() if name != "scalar"} or every
     rows: list[dict[str, Any]] = []
@@ -189,17 +228,35 @@ def main() -> None:
                 f"{over:.2f}" if over else "",
             )
     print()
-    table = Table("decode", "threads", "ms", "spread")
-    isas = [isa for isa in _cpu.available_isas() if isa != "scalar" or not options.quick]
-    for row in measure_decoding(isas, options.threads, 3 * rounds):
-        rows.append(row)
+    return rows
+
+
+def show_decoding(options: argparse.Namespace, rounds: int) -> list[dict[str, Any]]:
+    table = Table("decode".ljust(32), "threads", "ms", "spread", "x float", "of peak")
+    isas = [isa for isa in _cpu.integer_isas() if isa != "scalar" or not options.quick]
+    rows = measure_decoding(isas, options.threads, rounds)
+    for row in rows:
         table.row(
             f"{row['network']}  {row['contestant']}",
             row["threads"],
             f"{row['milliseconds']:.1f}",
             f"{row['spread']:.0%}",
+            f"{row['times_float']:.2f}" if "times_float" in row else "",
+            percent(row, "of_peak"),
         )
-    write(options.json, facts, rows)
+    return rows
+
+
+def main() -> None:
+    made = parser(__doc__, quick="width 32 only, three rounds")
+    made.add_argument("--networks", nargs="+", choices=PAPER | COIN, metavar="NAME")
+    made.add_argument("--rounds", type=int, default=0, help="default 7, or 3 with --quick")
+    made.add_argument("--decoding", action="store_true", help="no steps of training")
+    options: argparse.Namespace = made.parse_args()
+    facts = begin(options)
+    rounds = options.rounds or (3 if options.quick else 7)
+    rows = [] if options.decoding else show_steps(options, rounds)
+    write(options.json, facts, rows + show_decoding(options, 3 * rounds))
 
 
 if __name__ == "__main__":

@@ -81,3 +81,16 @@ def fit_steps(
 ) -> None: ...
 def loss_and_grad(jobs: Sequence[Job], plan: Plan, workspace: Any, stream: int) -> None: ...
 def evaluate(jobs: Sequence[Job], plan: Plan, workspace: Any, stream: int) -> None: ...
+def integer_workspace(shape: SirenShape, sizes: Sequence[int]) -> int: ...
+def render_integers(
+    *,
+    device: int,
+    info: DeviceInfo,
+    shape: SirenShape,
+    values: Any,
+    multipliers: Any,
+    axes: Sequence[Any],
+    workspace: Any,
+    out: Any,
+    stream: int,
+) -> None: ...

@@ -55,6 +55,7 @@ def _native() -> dict[str, str]:
         if _cpu.has_bfloat16("avx512")
         else "unavailable: this processor or build lacks AVX512_BF16; fitting runs in float32"
     )
+    states["decoding"] = f"available, {', '.join(_cpu.integer_isas())}"
     return {"compiler": _cpu.compiler, **states, "_cuda": _cuda()}
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
+I16 = NDArray[np.int16]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 F32 = NDArray[np.float32]

@@ -24,7 +24,10 @@ ROOT = Path(__file__).parents[1]
 
 #: Comma-separated names, such as avx512: a test that would skip for want of one fails instead.
 REQUIRE_VARIABLE = "TCNN_CODEC_REQUIRE"
-KNOWN = ("avx512", "bfloat16", "avx2", "scalar", "cuda")
+KNOWN = (
+    *("avx512_vnni", "avx512", "bfloat16", "avx2", "sse41", "neon", "scalar"),
+    *("aarch64", "cuda"),
+)
 ISAS = ("avx512", "avx2", "scalar")
 
 
@@ -64,26 +67,37 @@ def trainer(request: pytest.FixtureRequest, need: Callable[[str, bool], None]) -
 
 
 @pytest.fixture(scope="session")
-def build_emulated() -> Callable[[str], Path]:
-    """build(target): a target of tests/cuda/CMakeLists.txt, up to date; the folder it is in."""
-    folder = ROOT / "build" / "emulated"
+def build_with_cmake() -> Callable[..., Path]:
+    """build(project, name, *options, target): tests/project, up to date, in the folder it returns.
+
+    name: of the folder in build/. target: all of them, unless it is given.
+    """
     # Of the environment that the tests run in, where it has them.
     tools = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
     cmake, ninja = (shutil.which(name, path=tools) for name in ("cmake", "ninja"))
     assert cmake, "no cmake; install the dev extra"
     assert ninja, "no ninja; install the dev extra"
-    configure = [
-        *(cmake, "-S", str(ROOT / "tests" / "cuda"), "-B", str(folder), "-G", "Ninja"),
-        f"-DCMAKE_MAKE_PROGRAM={ninja}",
-        f"-DPython_EXECUTABLE={sys.executable}",
-        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
-    ]
 
-    def build(target: str) -> Path:
+    def build(project: str, name: str, *options: str, target: str = "all") -> Path:
+        folder = ROOT / "build" / name
+        source = str(ROOT / "tests" / project)
+        configure = [*(cmake, "-S", source, "-B", str(folder), "-G", "Ninja"), *options]
+        configure.append(f"-DCMAKE_MAKE_PROGRAM={ninja}")
         for command in (configure, [cmake, "--build", str(folder), "--target", target]):
             done = subprocess.run(command, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout + done.stderr
         return folder
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def build_emulated(build_with_cmake: Callable[..., Path]) -> Callable[[str], Path]:
+    """build(target): a target of tests/cuda/CMakeLists.txt, up to date; the folder it is in."""
+    options = f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"
+
+    def build(target: str) -> Path:
+        return build_with_cmake("cuda", "emulated", *options, target=target)
 
     return build
 

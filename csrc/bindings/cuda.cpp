@@ -6,113 +6,16 @@
 
 #include <optional>
 
+#include "bindings/device_array.h"
+#include "bindings/integer_types.h"
 #include "bindings/siren_types.h"
 #include "siren/cuda/engine.h"
+#include "siren/cuda/integer.h"
 
 namespace py = pybind11;
 using namespace tcnn_codec;
 
 namespace {
-
-// The structures of DLPack's C interface, version 0 (dmlc.github.io/dlpack/latest/c_api.html).
-namespace dlpack {
-struct Device {
-  int32_t type, id;
-};
-struct Type {
-  uint8_t code, bits;  // code: 0 signed, 1 unsigned, 2 floating point
-  uint16_t lanes;
-};
-struct Tensor {
-  void* data;
-  Device device;
-  int32_t rank;
-  Type type;
-  int64_t *shape, *strides;
-  uint64_t byte_offset;
-};
-struct Managed {
-  Tensor tensor;
-  void* context;
-  void (*deleter)(Managed*);
-};
-constexpr int kCpu = 1, kCuda = 2;
-}  // namespace dlpack
-
-#ifdef TCNN_CODEC_EMULATED
-constexpr int kDeviceType = dlpack::kCpu;
-#else
-constexpr int kDeviceType = dlpack::kCuda;
-#endif
-
-std::string describe(const dlpack::Type& type) {
-  const char* names[] = {"int", "uint", "float"};
-  return (type.code < 3 ? names[type.code] : "type " + std::to_string(type.code) + " of ") +
-         std::to_string(type.bits);
-}
-
-// One array in device memory, held until the call that takes it has launched its work.
-class Array {
- public:
-  explicit Array(const py::object& array) {
-    // -1: whoever calls has ordered the stream behind whatever fills the array.
-    py::object capsule = kDeviceType == dlpack::kCuda
-                             ? array.attr("__dlpack__")(py::arg("stream") = -1)
-                             : array.attr("__dlpack__")();
-    managed_ = static_cast<dlpack::Managed*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
-    if (!managed_) throw py::error_already_set();
-    PyCapsule_SetName(capsule.ptr(), "used_dltensor");
-  }
-  ~Array() {
-    if (managed_ && managed_->deleter) managed_->deleter(managed_);
-  }
-  Array(Array&& other) noexcept : managed_(other.managed_) { other.managed_ = nullptr; }
-  Array(const Array&) = delete;
-  Array& operator=(const Array&) = delete;
-
-  int64_t size() const {
-    int64_t size = 1;
-    for (int i = 0; i < tensor().rank; ++i) size *= tensor().shape[i];
-    return size;
-  }
-  bool is(int code, int bits) const {
-    return tensor().type.code == code && tensor().type.bits == bits && tensor().type.lanes == 1;
-  }
-
-  // Its address as that of `expected` elements of so many bits, float or integer. expected: -1 for
-  // any number.
-  char* checked(const char* name, int device, bool floating, int bits, int64_t expected) const {
-    const auto& found = tensor();
-    if (found.device.type != kDeviceType || found.device.id != device)
-      throw py::value_error(
-          std::string(name) + " is on DLPack device " + std::to_string(found.device.type) + ":" +
-          std::to_string(found.device.id) + "; expected " + std::to_string(kDeviceType) + ":" +
-          std::to_string(device) + "; move it there");
-    if ((found.type.code == 2) != floating || found.type.code > 2 || found.type.bits != bits ||
-        found.type.lanes != 1)
-      throw py::type_error(std::string(name) + " is " + describe(found.type) + "; expected " +
-                           (floating ? "float" : "int") + std::to_string(bits) + "; convert it");
-    int64_t stride = 1;
-    for (int i = found.rank; i-- > 0;) {
-      if (found.strides && found.shape[i] > 1 && found.strides[i] != stride)
-        throw py::value_error(std::string(name) + " is not C-contiguous; pass a contiguous copy");
-      stride *= found.shape[i];
-    }
-    if (expected >= 0 && size() != expected)
-      throw py::value_error(std::string(name) + " has " + std::to_string(size()) +
-                            " elements; expected " + std::to_string(expected));
-    char* data = static_cast<char*>(found.data) + found.byte_offset;
-    if (reinterpret_cast<uintptr_t>(data) % 16 && bits > 8)
-      throw py::value_error(std::string(name) +
-                            " does not begin at a multiple of 16 bytes; pass a "
-                            "copy");
-    return data;
-  }
-
- private:
-  const dlpack::Tensor& tensor() const { return managed_->tensor; }
-  dlpack::Managed* managed_ = nullptr;
-};
 
 using Arrays = std::vector<py::object>;
 using Maybe = std::optional<py::object>;
@@ -279,6 +182,34 @@ void evaluate(const std::vector<Job*>& jobs, const cuda::Plan& plan, const py::o
   cuda::evaluate(jobs[0]->device(), jobs[0]->shape(), found, plan, memory, stream_of(stream));
 }
 
+int64_t integer_workspace(const SirenShape& shape, const std::vector<int64_t>& sizes) {
+  check_integer_shape(shape);
+  check_range("number of sizes", int64_t(sizes.size()), shape.axes, shape.axes);
+  int64_t size[3] = {1, 1, 1};
+  for (size_t axis = 0; axis < sizes.size(); ++axis) {
+    check_range("axis size", sizes[axis], 1, int64_t(1) << 20);
+    size[axis] = sizes[axis];
+  }
+  return int64_t(cuda::integer_workspace(shape, size));
+}
+
+void render_integers(int device, const cuda::DeviceInfo& info, const SirenShape& shape,
+                     const py::buffer& values, const py::buffer& multipliers,
+                     const std::vector<py::buffer>& axes, const py::object& workspace,
+                     const py::object& out, uintptr_t stream) {
+  const IntegerNetwork network = integer_network(shape, values, multipliers);
+  const IntegerGrid grid = integer_grid(shape, axes);
+  check_range("pixels", grid.pixels(), 1, (int64_t(1) << 32) - 256);
+  const Array held(workspace), samples(out);
+  const auto needed = int64_t(cuda::integer_workspace(shape, grid.size));
+  char* memory = held.checked("workspace", device, false, 8, -1);
+  check_range("bytes of workspace", held.size(), needed, int64_t(1) << 62);
+  char* to = samples.checked("out", device, false, 8, grid.pixels() * shape.out_channels);
+  const py::gil_scoped_release release;
+  cuda::render_integers(device, info, network, grid, memory, reinterpret_cast<uint8_t*>(to),
+                        stream_of(stream));
+}
+
 }  // namespace
 
 void bind_cuda(py::module_& module) {
@@ -319,6 +250,13 @@ void bind_cuda(py::module_& module) {
              "The gradient of the mean squared error, and the sum of squared errors, of each job.");
   module.def("evaluate", &evaluate, py::arg("jobs"), py::arg("plan"), py::arg("workspace"),
              py::arg("stream"), "Fills every job's pixels.");
+
+  module.def("integer_workspace", &integer_workspace, py::arg("shape"), py::arg("sizes"),
+             "Bytes of workspace to render a grid of these sizes in integers.");
+  module.def("render_integers", &render_integers, py::kw_only(), py::arg("device"), py::arg("info"),
+             py::arg("shape"), py::arg("values"), py::arg("multipliers"), py::arg("axes"),
+             py::arg("workspace"), py::arg("out"), py::arg("stream"),
+             "As IntegerSiren.render of the module _cpu, but workspace and out are on the device.");
 }
 
 #ifndef TCNN_CODEC_EMULATED

@@ -14,11 +14,13 @@ struct Pairs {
 
   static Pairs set(int x) { return {_mm256_set1_epi16(short(x))}; }
   void store(Pair* p) const { _mm256_storeu_si256((__m256i*)p, v); }
+  // Makes the compiler take it for another value.
+  void forget() { asm volatile("" : "+x"(v)); }
 };
 
 struct Sums {
   static constexpr int lanes = 8;
-  static constexpr int accumulators = 8;
+  static constexpr int accumulators = 12;
   __m256i v;
 
   static Sums zero() { return {_mm256_setzero_si256()}; }
@@ -42,8 +44,15 @@ inline Pairs sign(Pairs a) { return {_mm256_srai_epi16(a.v, 15)}; }
 // (a * b + 2^14) >> 15
 inline Pairs mul(Pairs a, Pairs b) { return {_mm256_mulhrs_epi16(a.v, b.v)}; }
 
-// c plus both products of each pair.
-inline Sums multiply_add(Pairs a, Pairs b, Sums c) { return c + Sums{_mm256_madd_epi16(a.v, b.v)}; }
+// c plus both products of each pair. One statement for the compiler, since GCC would do all
+// products of a block before the additions, and spill them.
+inline Sums multiply_add(Pairs a, Pairs b, Sums c) {
+  __m256i products;
+  asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0"
+      : "+x"(c.v), "=&x"(products)
+      : "x"(a.v), "xm"(b.v));
+  return c;
+}
 
 // The upper halves of words that are first shifted left by 0 to 16.
 struct UpperHalves {

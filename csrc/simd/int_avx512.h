@@ -17,6 +17,8 @@ struct Pairs {
 
   static Pairs set(int x) { return {_mm512_set1_epi16(short(x))}; }
   void store(Pair* p) const { _mm512_storeu_si512(p, v); }
+  // Makes the compiler take it for another value.
+  void forget() { asm volatile("" : "+v"(v)); }
 };
 
 struct Sums {
@@ -45,13 +47,17 @@ inline Pairs sign(Pairs a) { return {_mm512_srai_epi16(a.v, 15)}; }
 // (a * b + 2^14) >> 15
 inline Pairs mul(Pairs a, Pairs b) { return {_mm512_mulhrs_epi16(a.v, b.v)}; }
 
-// c plus both products of each pair.
+// c plus both products of each pair. One statement for the compiler, as in int_avx2.h.
 inline Sums multiply_add(Pairs a, Pairs b, Sums c) {
 #ifdef __AVX512VNNI__
-  return {_mm512_dpwssd_epi32(c.v, a.v, b.v)};
+  asm("vpdpwssd %2, %1, %0" : "+v"(c.v) : "v"(a.v), "vm"(b.v));
 #else
-  return c + Sums{_mm512_madd_epi16(a.v, b.v)};
+  __m512i products;
+  asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0"
+      : "+v"(c.v), "=&v"(products)
+      : "v"(a.v), "vm"(b.v));
 #endif
+  return c;
 }
 
 // The upper halves of words that are first shifted left by 0 to 16.

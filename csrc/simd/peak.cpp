@@ -1,9 +1,9 @@
 #include "simd/peak.h"
 
-#include <chrono>
 #include <stdexcept>
 
 #include "simd/processor.h"
+#include "simd/time_peak.h"
 
 namespace tcnn_codec {
 namespace {
@@ -24,19 +24,7 @@ PeakLoop loop_of(const std::string& isa, bool bfloat16) {
 }  // namespace
 
 double fma_peak(const std::string& isa, double seconds, bool bfloat16) {
-  const PeakLoop loop = loop_of(isa, bfloat16);
-  constexpr int64_t rounds = 100000;
-  int64_t done = 0;
-  volatile float sink = 0;
-  const auto start = std::chrono::steady_clock::now();
-  double elapsed = 0;
-  while (elapsed < seconds) {
-    sink = loop.run(rounds);
-    done += rounds;
-    elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  }
-  (void)sink;
-  return double(done) * 24 * loop.lanes * (bfloat16 ? 2 : 1) / elapsed * 1e-9;
+  return time_peak(loop_of(isa, bfloat16), seconds) * (bfloat16 ? 2 : 1);
 }
 
 }  // namespace tcnn_codec

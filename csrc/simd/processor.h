@@ -4,6 +4,11 @@
 namespace tcnn_codec {
 
 #ifdef TCNN_CODEC_X86
+inline bool has_sse41() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("sse4.1");
+}
+
 // AVX2 with fused multiply-add.
 inline bool has_avx2() {
   __builtin_cpu_init();

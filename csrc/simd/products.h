@@ -1,5 +1,4 @@
 // Matrix products in register blocks: the one routine behind every layer, forward and backward.
-// Include after the unit's vec_*.h, which defines Vec.
 #pragma once
 
 #include <cstddef>
@@ -141,19 +140,6 @@ INLINE void product(const Operands<T>& x, int rows, int vectors, const Start& st
 template <class V, RowsAre kind, class T, class Done>
 INLINE void product(const Operands<T>& x, int rows, int vectors, const Done& done) {
   product<V, kind>(x, rows, vectors, FromZero<V>(), done);
-}
-
-// destination [rows, vectors] += a * b; the product is summed in registers first, which keeps
-// long sums accurate.
-template <class V, class T>
-INLINE void add_product(const Operands<T>& x, int rows, int vectors, float* destination,
-                        ptrdiff_t stride) {
-  product<V, RowsAre::any>(x, rows, vectors, [=](auto& block) {
-    block.each([=](int m, int n, V sum) {
-      float* d = destination + m * stride + n * V::lanes;
-      (V::load(d) + sum).store(d);
-    });
-  });
 }
 
 }  // namespace

@@ -19,14 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 CSRC = Path(__file__).parents[2] / "csrc"
-SOURCE = CSRC / "siren" / "cuda" / "engine.cu"
+SOURCES = tuple(CSRC / "siren" / "cuda" / name for name in ("engine.cu", "integer.cu"))
 #: Turing, Ampere, Ada, Hopper, Blackwell.
 ARCHITECTURES = ("75", "80", "86", "89", "90", "100", "120")
 ENTRY = re.compile(r"Compiling entry function '(\S+)' for")
 SPILLS = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
 REGISTERS = re.compile(r"Used (\d+) registers")
 KERNEL = re.compile(
-    r"(pack|train|reduce|optimise|fit|evaluate)_kernel(?:ILi(\d+)ELi(\d)E(?:Lb(\d))?)?"
+    r"(pack|train|reduce|optimise|fit|evaluate|integer_table|integer_render)_kernel"
+    r"(?:ILi(\d+)ELi(\d)E(?:Lb(\d))?)?"
 )
 
 
@@ -34,7 +35,7 @@ def name_of(symbol: str) -> str:
     found = KERNEL.search(symbol)
     assert found, f"no kernel of ours: {symbol}"
     kernel, width, tiles, shared = found.groups()
-    words = [kernel]
+    words = [kernel.replace("_", " ")]
     if width:
         words.append(width)
     if tiles == "2":
@@ -46,23 +47,24 @@ def name_of(symbol: str) -> str:
 
 def compile_for(architecture: str) -> dict[str, tuple[int, int]]:
     """Registers and spilled bytes of every kernel. Raises SystemExit with nvcc's words."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            *("nvcc", "-std=c++17", f"-arch=sm_{architecture}", "-Xptxas=-v", f"-I{CSRC}"),
-            *("-Xcompiler=-Wall,-Wextra", "-c", str(SOURCE), "-o", f"{folder}/engine.o"),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode or "warning" in done.stderr:
-        raise SystemExit(f"sm_{architecture}:\n{done.stderr}")
     found: dict[str, tuple[int, int]] = {}
-    for part in ENTRY.split(done.stderr)[1:]:
-        if " " not in part.strip():
-            name = name_of(part)
-            continue
-        spills, registers = SPILLS.search(part), REGISTERS.search(part)
-        assert spills
-        assert registers
-        found[name] = (int(registers[1]), int(spills[1]) + int(spills[2]))
+    for source in SOURCES:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [
+                *("nvcc", "-std=c++17", f"-arch=sm_{architecture}", "-Xptxas=-v", f"-I{CSRC}"),
+                *("-Xcompiler=-Wall,-Wextra", "-c", str(source), "-o", f"{folder}/object.o"),
+            ]
+            done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode or "warning" in done.stderr:
+            raise SystemExit(f"sm_{architecture}:\n{done.stderr}")
+        for part in ENTRY.split(done.stderr)[1:]:
+            if " " not in part.strip():
+                name = name_of(part)
+                continue
+            spills, registers = SPILLS.search(part), REGISTERS.search(part)
+            assert spills
+            assert registers
+            found[name] = (int(registers[1]), int(spills[1]) + int(spills[2]))
     return found
 
 

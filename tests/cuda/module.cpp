@@ -3,6 +3,7 @@
 
 #include "bindings/cuda.cpp"
 #include "siren/cuda/engine.cu"
+#include "siren/cuda/integer.cu"
 
 PYBIND11_MODULE(_cuda_emulated, module) {
   bind_cuda(module);

@@ -153,7 +153,7 @@ struct Bfloat16Tiles {
     Pair error_rows[kTile * kOut / 2], error_pairs[kTile * kOut / 2];
     round_error(error, error_rows, error_pairs);
 
-    add_product<Vec>(PairProduct{error_pairs, 1, kOut, pairs + last * words, row, kTile / 2}, kOut,
+    add_product(PairProduct{error_pairs, 1, kOut, pairs + last * words, row, kTile / 2}, kOut,
                 count, sums.output, row);
     Vec4 output_bias = Vec4::load(sums.output_bias);
     for (int p = 0; p < kTile; ++p) output_bias = output_bias + Vec4::load(error + p * kOut);
@@ -164,7 +164,7 @@ struct Bfloat16Tiles {
     for (int layer = last; layer > 0; --layer) {
       back_product(x, count, cosines + layer * words, row, delta_rows, delta_pairs,
                    sums.bias + (layer - 1) * row);
-      add_product<Vec>(PairProduct{delta_pairs, 1, row, pairs + (layer - 1) * words, row, kTile / 2},
+      add_product(PairProduct{delta_pairs, 1, row, pairs + (layer - 1) * words, row, kTile / 2},
                   width, count, sums.hidden + (layer - 1) * layer_floats(net), row);
       x = {delta_rows, row / 2,        1, net.backward_pairs + (layer - 1) * weight_words(net),
            row,        (width + 1) / 2};

@@ -82,7 +82,7 @@ struct Tiles {
     const ptrdiff_t row = stride(net), layer_size = kTile * row;
     const int count = vectors(net), width = net.shape.width, last = net.shape.hidden_layers;
 
-    add_product<Vec>(Floats{error, 1, kOut, sines + last * layer_size, row, kTile}, kOut, count,
+    add_product(Floats{error, 1, kOut, sines + last * layer_size, row, kTile}, kOut, count,
                 sums.output, row);
     Vec4 output_bias = Vec4::load(sums.output_bias);
     for (int p = 0; p < kTile; ++p) output_bias = output_bias + Vec4::load(error + p * kOut);
@@ -92,7 +92,7 @@ struct Tiles {
                  cosines + last * layer_size, row, delta, bias_of(last - 1));
 
     for (int layer = last - 1; layer >= 0; --layer) {
-      add_product<Vec>(Floats{delta, 1, row, sines + layer * layer_size, row, kTile}, width, count,
+      add_product(Floats{delta, 1, row, sines + layer * layer_size, row, kTile}, width, count,
                   sums.hidden + layer * layer_floats(net), row);
       back_product({delta, row, 1, net.backward + layer * layer_floats(net), row, width}, count,
                    cosines + layer * layer_size, row, next, bias_of(layer - 1));
@@ -195,7 +195,7 @@ void contract_table(const float* encoding, int64_t size, int features, const flo
   for (int i = 0; i < features * stride; ++i) out[i] = 0;
   for (int64_t row = 0; row < size; row += kTile) {
     const int rows = int(size - row < kTile ? size - row : kTile);
-    add_product<Vec>(Floats{encoding + row * features, 1, features, table + row * stride, stride, rows},
+    add_product(Floats{encoding + row * features, 1, features, table + row * stride, stride, rows},
                 features, stride / Vec::lanes, out, stride);
   }
 }

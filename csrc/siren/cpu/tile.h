@@ -1,8 +1,9 @@
 // What every training and decoding kernel shares: where a tile's pixels lie, the input layer from
-// its tables, and the loss. Include after the unit's vec_*.h, which defines Vec.
+// its tables, the loss, and sums of gradients. Include after the unit's vec_*.h, which defines Vec.
 #pragma once
 
 #include "simd/inline.h"
+#include "simd/products.h"
 #include "siren/cpu/kernel_table.h"
 
 #ifdef TCNN_CODEC_X86
@@ -216,6 +217,19 @@ INLINE void scatter_delta(const PackedNet& net, const TileCoordinates& tile, con
       for (int n = 0; n < vectors * Vec::lanes; n += Vec::lanes)
         (Vec::load(into + n) + Vec::load(delta + p * stride + n)).store(into + n);
     }
+}
+
+// destination [rows, vectors] += a * b; the product is summed in registers first, which keeps
+// long sums accurate.
+template <class T>
+INLINE void add_product(const Operands<T>& x, int rows, int vectors, float* destination,
+                        ptrdiff_t stride) {
+  product<Vec, RowsAre::any>(x, rows, vectors, [=](auto& block) {
+    block.each([=](int m, int n, Vec sum) {
+      float* d = destination + m * stride + n * Vec::lanes;
+      (Vec::load(d) + sum).store(d);
+    });
+  });
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "siren/cuda/engine.h"
 #include "siren/cuda/kernels.cuh"
+#include "siren/cuda/pieces.h"
 
 namespace tcnn_codec {
 namespace cuda {
@@ -51,24 +52,6 @@ Kernels kernels_for(const Shape& shape, int tiles) {
       return kernels_of<128, 1>();
   }
 }
-
-// Hands out pieces of the workspace; without one, adds up what it would take.
-class Pieces {
- public:
-  explicit Pieces(char* memory) : memory_(memory) {}
-
-  template <class T>
-  T* take(int64_t count) {
-    T* piece = memory_ ? reinterpret_cast<T*>(memory_ + used_) : nullptr;
-    used_ += (size_t(count) * sizeof(T) + 255) / 256 * 256;
-    return piece;
-  }
-  size_t used() const { return used_; }
-
- private:
-  char* memory_;
-  size_t used_ = 0;
-};
 
 Division divide(const Shape& shape, const Plan& plan) {
   return Division::of(shape, plan.block, plan.warps, plan.tiles, uint32_t(plan.count), plan.group);

@@ -39,6 +39,10 @@ void check_integers(const IntegerNetwork& network);
 // Instruction sets this build and this machine both have, best first.
 std::vector<std::string> integer_isas();
 
+// Multiply-adds per second of one thread, in units of 1e9, from registers alone. Throws
+// std::invalid_argument for 'scalar' and for what this machine lacks.
+double integer_peak(const std::string& isa, double seconds);
+
 // One instruction set, one set of threads, one workspace that is reused from call to call.
 // Samples are the same for every instruction set and number of threads. Calls from several threads
 // wait for each other.

@@ -7,6 +7,7 @@
 
 #include "simd/processor.h"
 #include "simd/thread_pool.h"
+#include "simd/time_peak.h"
 #include "siren/integer/pack.h"
 
 namespace tcnn_codec {
@@ -14,13 +15,18 @@ namespace {
 
 constexpr int64_t kTilesPerTask = 64;
 constexpr int64_t kTableTilesPerTask = 2;
+constexpr size_t kCacheLine = 64;
 
 std::vector<const IntegerKernels*> supported() {
   std::vector<const IntegerKernels*> found;
+#ifdef TCNN_CODEC_NEON
+  found.push_back(&neon_integers());  // every aarch64 has it
+#endif
 #ifdef TCNN_CODEC_X86
   if (has_avx512_vnni()) found.push_back(&avx512_vnni_integers());
   if (has_avx512_words()) found.push_back(&avx512_integers());
   if (has_avx2()) found.push_back(&avx2_integers());
+  if (has_sse41()) found.push_back(&sse41_integers());
 #endif
   found.push_back(&scalar_integers());
   return found;
@@ -40,12 +46,25 @@ const IntegerKernels& kernels_for(const std::string& isa) {
 int64_t tiles(int64_t pixels) { return (pixels + kIntegerTile - 1) / kIntegerTile; }
 int64_t tasks(int64_t tiles, int64_t each) { return (tiles + each - 1) / each; }
 
+uint32_t* aligned(std::vector<uint32_t>& words) {
+  const auto past = reinterpret_cast<uintptr_t>(words.data()) % kCacheLine;
+  return words.data() + (kCacheLine - past) % kCacheLine / sizeof(uint32_t);
+}
+
 }  // namespace
 
 std::vector<std::string> integer_isas() {
   std::vector<std::string> names;
   for (const IntegerKernels* kernels : supported()) names.emplace_back(kernels->isa);
   return names;
+}
+
+double integer_peak(const std::string& isa, double seconds) {
+  const PeakLoop& loop = kernels_for(isa).peak;
+  if (!loop.run)
+    throw std::invalid_argument("products of '" + isa +
+                                "' cannot be measured; allowed are the other instruction sets");
+  return time_peak(loop, seconds);
 }
 
 struct IntegerSiren::Engine {
@@ -66,8 +85,8 @@ struct IntegerSiren::Engine {
       begin[a + 1] = begin[a] + tasks(tiles(grid.size[a]), kTableTilesPerTask);
       words += net.rows * net.table_stride[a];
     }
-    tables.resize(std::max(tables.size(), size_t(words)));
-    uint32_t* table[3] = {tables.data(), nullptr, nullptr};
+    tables.resize(std::max(tables.size(), size_t(words) + kCacheLine / sizeof(uint32_t)));
+    uint32_t* table[3] = {aligned(tables), nullptr, nullptr};
     for (int a = 1; a < net.shape.axes; ++a)
       table[a] = table[a - 1] + net.rows * net.table_stride[a - 1];
     pool.run(begin[net.shape.axes], [&](int64_t task, int) {
@@ -85,7 +104,7 @@ struct IntegerSiren::Engine {
   }
 
   void render(const IntegerNetwork& network, const IntegerGrid& grid, uint8_t* out) {
-    IntegerPacking packing(network);
+    IntegerPacking packing(network, kernels);
     PackedIntegers& net = packing.net;
     build_tables(grid, net);
     const int64_t pixels = grid.pixels(), each = kTilesPerTask * kIntegerTile;

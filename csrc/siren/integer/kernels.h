@@ -4,32 +4,42 @@
 #include <cstdint>
 
 #include "simd/pair.h"
+#include "simd/peak.h"
 #include "siren/integer/contract.h"
 
 namespace tcnn_codec {
 
 // Pixels of one tile: a multiple of every vector's lanes.
 constexpr int kIntegerTile = 48;
+// The output layer is padded to four rows, but not that of one.
+constexpr int kOutputRows = 4;
+// Of a matrix of int16.
+constexpr int kColumns = 8;
 
 // What leads to sines. A multiplier m * 2^s, m <= 15, is split: m goes into the weights, which
 // still fit 16 bits, and sums are shifted by s.
 struct PackedLayer {
-  const Pair* weights;    // [columns / 2][rows], two columns of a row in a word
+  // One of both, as the kernels take it: [columns / 2][rows], two columns of a row in a word; or
+  // [rows][columns], columns padded with zeros to a multiple of kColumns.
+  const Pair* pairs;
+  const int16_t* matrix;
   const uint32_t* start;  // [rows]: of the sums
   int shift;
-  int pairs;  // columns / 2, rounded up
+  int columns;
 };
 
-// The network, repacked. Rows are `rows`: neurons, and one of zeros where their number is odd.
+// The network, repacked. Its rows are neurons, and rows of zeros up to
+// IntegerKernels::row_multiple.
 struct PackedIntegers {
   SirenShape shape;
   int rows;
   const PackedLayer* input;   // [axes]: of each axis' features; the bias is the x axis'
   const PackedLayer* hidden;  // [hidden_layers], shifts at most 16
-  PackedLayer output;         // weights only, [pairs][out_channels], without the multiplier
+  PackedLayer output;         // of 1 row or kOutputRows; weights only, without the multiplier
   int32_t multiplier;         // of the output layer
-  int64_t output_start[32];   // with the half of the range that is added
-  // Of each axis [rows, table_stride]: its part of the input layer's phases.
+  int64_t output_start[kOutputRows];  // with the half of the range that is added
+  // Of each axis rows * table_stride words, in the kernels' order: its part of the input layer's
+  // phases.
   const uint32_t* table[3];
   int64_t table_stride[3];
   int64_t size[3];
@@ -37,6 +47,8 @@ struct PackedIntegers {
 
 struct IntegerKernels {
   const char* isa;
+  bool takes_pairs;
+  int row_multiple;
 
   // Entries [first, last) of one axis' table; first is a multiple of kIntegerTile, and so is
   // table_stride, up to which entries may be written.
@@ -45,10 +57,18 @@ struct IntegerKernels {
 
   // Samples of pixels [first, last); out is the whole grid's.
   void (*render)(const PackedIntegers& net, int64_t first, int64_t last, uint8_t* out);
+
+  // What the products are measured against; its lanes are of 16 bits. No loop where the compiler
+  // makes the products.
+  PeakLoop peak;
 };
 
 const IntegerKernels& scalar_integers();
+#ifdef TCNN_CODEC_NEON
+const IntegerKernels& neon_integers();
+#endif
 #ifdef TCNN_CODEC_X86
+const IntegerKernels& sse41_integers();
 const IntegerKernels& avx2_integers();
 const IntegerKernels& avx512_integers();
 const IntegerKernels& avx512_vnni_integers();

@@ -30,20 +30,7 @@ uint32_t bias_phase(const IntegerNetwork& network, int layer, int row) {
   return uint32_t(network.multipliers[2 * layer + 1]) * uint32_t(bias) << 14;
 }
 
-// weights [columns / 2, rounded up][rows] of a matrix' columns, from `first_column` on.
-template <class F>
-std::vector<Pair> pair_columns(const IntegerNetwork& network, int layer, int first_column,
-                               int columns, int rows, const F& scaled) {
-  const SirenShape& shape = network.shape;
-  std::vector<Pair> pairs(size_t((columns + 1) / 2 * rows), Pair{0});
-  for (int r = 0; r < shape.rows(layer); ++r)
-    for (int c = 0; c < columns; ++c) {
-      const int32_t value =
-          network.values[shape.weight(layer) + r * shape.columns(layer) + first_column + c];
-      pairs[size_t(c / 2 * rows + r)].bits |= uint32_t(uint16_t(scaled(value))) << (c % 2 * 16);
-    }
-  return pairs;
-}
+int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 }  // namespace
 
@@ -74,21 +61,20 @@ void check_integers(const IntegerNetwork& network) {
   }
 }
 
-IntegerPacking::IntegerPacking(const IntegerNetwork& network) {
+IntegerPacking::IntegerPacking(const IntegerNetwork& network, const IntegerKernels& kernels)
+    : network_(network), takes_pairs_(kernels.takes_pairs) {
   const SirenShape& shape = network.shape;
   net.shape = shape;
-  net.rows = shape.width + shape.width % 2;
+  net.rows = round_up(shape.width, kernels.row_multiple);
   for (int a = 0; a < shape.axes; ++a)
-    layers_.push_back(sine_layer(network, 0, a * shape.features, shape.features));
+    layers_.push_back(sine_layer(0, a * shape.features, shape.features));
   for (int layer = 1; layer <= shape.hidden_layers; ++layer)
-    layers_.push_back(sine_layer(network, layer, 0, shape.width));
+    layers_.push_back(sine_layer(layer, 0, shape.width));
   net.input = layers_.data();
   net.hidden = layers_.data() + shape.axes;
 
   const int last = shape.layers() - 1;
-  weights_.push_back(pair_columns(network, last, 0, shape.width, shape.out_channels,
-                                  [](int32_t value) { return value; }));
-  net.output = {weights_.back().data(), nullptr, 0, (shape.width + 1) / 2};
+  net.output = weights(last, 0, shape.width, shape.out_channels == 1 ? 1 : kOutputRows, 1);
   net.multiplier = network.multipliers[2 * last];
   for (int c = 0; c < shape.out_channels; ++c)
     net.output_start[c] = int64_t(network.multipliers[2 * last + 1]) *
@@ -96,26 +82,47 @@ IntegerPacking::IntegerPacking(const IntegerNetwork& network) {
                           (int64_t(1) << 33);
 }
 
-PackedLayer IntegerPacking::sine_layer(const IntegerNetwork& network, int layer, int first_column,
-                                       int columns) {
-  Factors by(network.multipliers[2 * layer]);
+// Columns of a layer's matrix, times factor.
+PackedLayer IntegerPacking::weights(int layer, int first_column, int columns, int rows,
+                                    uint32_t factor) {
+  const SirenShape& shape = network_.shape;
+  const int padded = round_up(columns, kColumns);
+  std::vector<Pair> pairs(takes_pairs_ ? size_t((columns + 1) / 2 * rows) : 0, Pair{0});
+  std::vector<int16_t> matrix(takes_pairs_ ? 0 : size_t(rows * padded), 0);
+  const int32_t* value = network_.values + shape.weight(layer) + first_column;
+  for (int r = 0; r < shape.rows(layer); ++r, value += shape.columns(layer))
+    for (int c = 0; c < columns; ++c) {
+      const uint16_t scaled = uint16_t(uint32_t(value[c]) * factor);
+      if (takes_pairs_)
+        pairs[size_t(c / 2 * rows + r)].bits |= uint32_t(scaled) << (c % 2 * 16);
+      else
+        matrix[size_t(r * padded + c)] = int16_t(scaled);
+    }
+  pairs_.push_back(std::move(pairs));
+  matrices_.push_back(std::move(matrix));
+  return {pairs_.back().data(), matrices_.back().data(), nullptr, 0, columns};
+}
+
+PackedLayer IntegerPacking::sine_layer(int layer, int first_column, int columns) {
+  Factors by(network_.multipliers[2 * layer]);
   uint32_t factor = uint32_t(by.factor);
   if (layer > 0 && by.shift > kMostHiddenShift) {
     // Of the sums, modulo 2^16, that is all the same.
     factor <<= by.shift - kMostHiddenShift;
     by.shift = kMostHiddenShift;
   }
-  const auto scaled = [=](int32_t value) { return uint32_t(value) * factor; };
-  weights_.push_back(pair_columns(network, layer, first_column, columns, net.rows, scaled));
+  PackedLayer packed = weights(layer, first_column, columns, net.rows, factor);
+  packed.shift = by.shift;
 
   std::vector<uint32_t> start(size_t(net.rows), 0);
-  for (int r = 0; r < network.shape.width && first_column == 0; ++r) {
-    const uint32_t phase = bias_phase(network, layer, r) - kQuarterTurn;
+  for (int r = 0; r < network_.shape.width && first_column == 0; ++r) {
+    const uint32_t phase = bias_phase(network_, layer, r) - kQuarterTurn;
     // What the shift drops is below the upper half of a phase, and carries nothing into it.
     start[size_t(r)] = layer == 0 ? phase : phase >> by.shift;
   }
   starts_.push_back(std::move(start));
-  return {weights_.back().data(), starts_.back().data(), by.shift, (columns + 1) / 2};
+  packed.start = starts_.back().data();
+  return packed;
 }
 
 }  // namespace tcnn_codec

@@ -1,70 +1,87 @@
-"""A network's integers to pixels, as docs/format.md, section 8, has it: the same everywhere."""
+"""Integers to pixels, the same on every machine: docs/format.md, section 8."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
+from tcnn_codec.checks import whole_number
 from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.dtypes import U8
+from tcnn_codec.errors import BackendUnavailable, CodecError
+from tcnn_codec.families.contract import MAX_THREADS
 from tcnn_codec.families.siren.backends.cpu import ISA_VARIABLE, usable_cores
-from tcnn_codec.families.siren.backends.inputs import native_shape
+from tcnn_codec.families.siren.backends.inputs import (
+    encode_axes_integers,
+    native_integers,
+    native_shape,
+)
 from tcnn_codec.families.siren.spec import SirenSpec
 from tcnn_codec.grid import Grid
 from tcnn_codec.native import _cpu
 
-WORK_PER_CALL = 1 << 34
+#: Pixels times parameters: a second or so of the slowest instruction set; nothing interrupts a
+#: call.
+WORK_PER_CALL = 1 << 33
 
 
 class SirenRenderer:
+    """A contract.Renderer. threads: 1 or more; 0 takes every core this process may use.
+
+    isa: one of _cpu.integer_isas(), or '' for the environment's TCNN_CODEC_CPU_ISA, where 'avx512'
+    stands for the best form of AVX-512, and else for the best there is. Raises BackendUnavailable
+    for what this machine or build lacks, CodecError for threads that are not allowed anywhere.
+    """
+
     def __init__(self, threads: int = 0, isa: str = "") -> None:
-        names = _cpu.integer_isas()
-        wanted = isa or os.environ.get(ISA_VARIABLE, "")
-        if wanted == "avx512" and "avx512_vnni" in names and not isa:
-            wanted = "avx512_vnni"
-        self._siren = _cpu.IntegerSiren(wanted or names[0], threads or usable_cores())
+        threads = whole_number("`threads`", threads, 0, MAX_THREADS, "0 takes every core")
+        count = threads or usable_cores()
+        try:
+            self._siren = _cpu.IntegerSiren(isa or _usual_isa(), count)
+        except ValueError as error:
+            raise BackendUnavailable(str(error)) from None
+        except RuntimeError as error:
+            raise CodecError(
+                f"{count} threads cannot be started ({error})",
+                "allowed is what the system gives a process",
+                "lower `threads`",
+            ) from None
+
+    @property
+    def device(self) -> str:
+        """The instruction set in use."""
+        return self._siren.isa
+
+    @property
+    def threads(self) -> int:
+        return self._siren.threads
 
     def render(self, spec: SirenSpec, tensors: Sequence[QuantisedTensor], grid: Grid) -> U8:
-        values = np.concatenate([tensor.values for tensor in tensors])
-        multipliers = np.array([tensor.multiplier for tensor in tensors], np.int32)
-        out = np.empty((grid.frames, grid.height, grid.width, spec.out_channels), np.uint8)
-        axes = [encode_axis(spec, n) for n in grid.axis_sizes(spec.axes)]
+        """Band after band, so that an interrupt need not wait for the whole.
+
+        Raises ValueError for tensors that no file may have.
+        """
         shape = native_shape(_cpu, spec)
-        pixels = max(1, WORK_PER_CALL // spec.parameter_count)
+        values, multipliers = native_integers(tensors)
+        x, y, *t = encode_axes_integers(spec, grid)
+        out = np.empty((grid.frames, grid.height, grid.width, spec.out_channels), np.uint8)
+        pixels = WORK_PER_CALL // spec.parameter_count
         rows = max(1, min(grid.height, pixels // grid.width))
         frames = max(1, pixels // (grid.width * grid.height))
-        x, y, *t = axes
         for frame in range(0, grid.frames, frames):
             times = [axis[frame : frame + frames] for axis in t]
             for row in range(0, grid.height, rows):
                 band = out[frame : frame + frames, row : row + rows]
-                self._siren.render(
-                    shape, values, multipliers, [x, y[row : row + rows], *times], band
-                )
+                axes = [x, y[row : row + rows], *times]
+                self._siren.render(shape, values, multipliers, axes, band)
         return out
 
 
-def mul(a, b):
-    return (a * b + 2**14) >> 15
-
-
-def sine(phase):
-    c = ((((phase >> 16) - 2**14) + 2**15) & 0xFFFF) - 2**15
-    r = 32767 - 2 * np.where(c >= 0, c, -1 - c)
-    s = mul(r, r)
-    p = mul(np.int64(-70), s) + 1300
-    p = mul(p, s) - 10582
-    p = mul(p, s) + 25736
-    return mul(r, p)
-
-
-@lru_cache(maxsize=8)
-def encode_axis(spec, n):
-    m = 2 * np.arange(n, dtype=np.int64) + 1 - n
-    cols = [(2**15 * m + n) // (2 * n)]
-    g = [(2 * f * m // n) & 0xFFFFFFFF for f in spec.frequency_integers]
-    cols += [sine(x) for x in g] + [sine((x + 2**30) & 0xFFFFFFFF) for x in g]
-    return np.ascontiguousarray(np.stack(cols, 1).astype(np.int16))
+def _usual_isa() -> str:
+    available = _cpu.integer_isas()
+    wanted = os.environ.get(ISA_VARIABLE, "")
+    if wanted == "avx512":
+        return next((isa for isa in available if isa.startswith(wanted)), wanted)
+    return wanted or available[0]

@@ -11,10 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.dtypes import F32, F64, U8, U32
 from tcnn_codec.errors import BackendUnavailable, CodecError
 from tcnn_codec.families.siren.backends.base import check_loaded, native_constants, order_of
-from tcnn_codec.families.siren.backends.inputs import encode_axes, native_shape
+from tcnn_codec.families.siren.backends.inputs import (
+    encode_axes,
+    encode_axes_integers,
+    native_integers,
+    native_shape,
+)
 from tcnn_codec.families.siren.spec import SirenSpec
 from tcnn_codec.grid import Grid
 from tcnn_codec.training.batches import Batches
@@ -182,6 +188,36 @@ class CudaBackend:
             values = count * trainers[0].out_channels
             return [losses.cpu().numpy().astype(np.float64) / values for losses in found]
 
+    def renderer(self) -> CudaRenderer:
+        return CudaRenderer(self)
+
+    def render_integers(
+        self, spec: SirenSpec, tensors: Sequence[QuantisedTensor], grid: Grid
+    ) -> U8:
+        """The samples that every decoder shows, uint8 [frames, height, width, channels]."""
+        shape = native_shape(self._native, spec)
+        values, multipliers = native_integers(tensors)
+        sizes = grid.axis_sizes(spec.axes)
+        with self._on_device():
+            out = self._empty(
+                (grid.frames, grid.height, grid.width, spec.out_channels), torch.uint8
+            )
+            workspace = self._empty(self._native.integer_workspace(shape, sizes), torch.uint8)
+            with self._refusals():
+                self._native.render_integers(
+                    device=self._device,
+                    info=self._info,
+                    shape=shape,
+                    values=values,
+                    multipliers=multipliers,
+                    axes=encode_axes_integers(spec, grid),
+                    workspace=workspace,
+                    out=out,
+                    stream=self._stream(),
+                )
+            found: U8 = out.cpu().numpy()
+        return found
+
     # ---- arrays on the device ----------------------------------------------------------------
 
     def put(self, array: Any) -> torch.Tensor:
@@ -224,11 +260,14 @@ class CudaBackend:
 
     def _call(self, function: Any, jobs: list[Any], launch: _Launch, *constants: Any) -> None:
         """function(jobs, constants, plan, workspace, stream)."""
-        stream = 0
-        if self._torch_device.type == "cuda":
-            stream = torch.cuda.current_stream(self._torch_device).cuda_stream
         with self._refusals():
-            function(jobs, *constants, launch.plan, launch.workspace, stream)
+            function(jobs, *constants, launch.plan, launch.workspace, self._stream())
+
+    def _stream(self) -> int:
+        if self._torch_device.type != "cuda":
+            return 0
+        stream: int = torch.cuda.current_stream(self._torch_device).cuda_stream
+        return stream
 
     def _on_device(self) -> Any:
         """torch hands out arrays of its current device only."""
@@ -246,6 +285,17 @@ class CudaBackend:
                 "it must run the kernels of this build",
                 "choose `backend` cpu, or rebuild for this GPU",
             ) from None
+
+
+class CudaRenderer:
+    """A contract.Renderer. To be used from `CudaBackend.renderer`."""
+
+    def __init__(self, backend: CudaBackend) -> None:
+        self._backend = backend
+
+    def render(self, spec: SirenSpec, tensors: Sequence[QuantisedTensor], grid: Grid) -> U8:
+        """Raises ValueError for tensors that no file may have."""
+        return self._backend.render_integers(spec, tensors, grid)
 
 
 class CudaTrainer:

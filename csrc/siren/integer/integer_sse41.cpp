@@ -1,0 +1,4 @@
+#include "simd/int_sse41.h"
+
+#define TCNN_CODEC_ISA sse41
+#include "siren/integer/vector_kernel.inl"
