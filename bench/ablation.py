@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from coders import CODERS, Coder, Tensors, sorted_cheapest
+from coders import CODERS, Coder, Tensors, product
 from common import Table, commit, machine
 from rounding import (
     I32,
@@ -43,7 +43,14 @@ from tcnn_codec.families.siren.backends.base import Backend
 from tcnn_codec.families.siren.backends.cpu import usable_cores
 from tcnn_codec.families.siren.fit import fit
 from tcnn_codec.families.siren.options import SirenOptions
-from tcnn_codec.families.siren.quantise import dequantise, quantise
+from tcnn_codec.families.siren.quantise import (
+    canonical,
+    fold,
+    least_multipliers,
+    quantise,
+    step_sizes,
+)
+from tcnn_codec.families.siren.renderer import SirenRenderer
 from tcnn_codec.families.siren.rounding import balance_steps, round_gradually
 from tcnn_codec.families.siren.sizes import choose_spec
 from tcnn_codec.families.siren.start import initialise
@@ -72,9 +79,12 @@ class Subject:
             picture = source.format
         self.pixels, self.config = frame.pixels, config
         self.spec = choose_spec(picture, SirenOptions(width=width))
-        self.info = StreamInfo("image", picture.height, picture.width, picture.channels, self.spec)
+        self.info = StreamInfo(
+            "image", picture.height, picture.width, picture.channels, (self.spec,)
+        )
         self.rounding_steps = config.fit_steps // ROUNDING_SHARE
         self.backend = backends.create("cpu", config.threads, config.precision)
+        self.renderer = SirenRenderer(config.threads)
         self.job = Job.of(self.spec, frame.pixels[None], config.seed)
 
     def rows(self) -> Iterator[tuple[str, Point]]:
@@ -94,16 +104,16 @@ class Subject:
             yield f"{name}, steps by cost", self.coded(self.balanced(own))
             yield f"{name}, + in parts", self.coded(self.in_parts(own))
         yield from self.learnt(params, balanced)
-        product = self.in_parts(params)
-        yield "+ in parts", self.coded(product)
+        rounded = self.in_parts(params)
+        yield "+ in parts", self.coded(rounded)
         for name, size in CODERS:
-            yield f"in parts: {name}", self.coded(product, size)
+            yield f"in parts: {name}", self.coded(rounded, size)
 
     def learnt(self, params: F32, balanced: Tensors) -> Iterator[tuple[str, Point]]:
         """The rows of AdaRound and of straight-through training, by themselves and in turn."""
         backend, job, steps = self.backend, self.job, self.rounding_steps
         sizes = [tensor.values.size for tensor in balanced]
-        step = np.repeat(np.array([tensor.step for tensor in balanced], np.float32), sizes)
+        step = step_sizes(self.spec, balanced)
 
         def coded(levels: I32) -> Point:
             parts = np.split(levels, np.cumsum(sizes)[:-1])
@@ -120,11 +130,13 @@ class Subject:
 
     def fit(self, backend: Backend | None = None, steps: int | None = None) -> F32:
         steps = steps or self.config.fit_steps - self.rounding_steps
-        return fit(backend or self.backend, self.job, initialise(self.spec, self.job.seed), steps)
+        start = initialise(self.spec, self.job.seed)
+        return fold(self.spec, fit(backend or self.backend, self.job, start, steps))
 
     def balanced(self, params: F32) -> Tensors:
         tensors = quantise(self.spec, params, BITS)
-        return balance_steps(self.backend, self.spec, params, self.job.grid, tensors)
+        wanted = least_multipliers(self.spec, params, 2 ** (BITS - 1) - 1)
+        return balance_steps(self.backend, self.spec, params, self.job.grid, tensors, wanted)
 
     def in_parts(self, params: F32) -> Tensors:
         return round_gradually(
@@ -135,11 +147,13 @@ class Subject:
         rendered = self.backend.render(self.spec, params, self.job.grid)
         return None, psnr(self.pixels, rendered[0])
 
-    def coded(self, tensors: Tensors, size: Coder = sorted_cheapest) -> Point:
+    def coded(self, tensors: Tensors, size: Coder = product) -> Point:
         """Of the whole file, had it a payload of size(…) bytes."""
         stream = write_stream(self.info, [bytes(size(self.spec, tensors))])
         rate = self.info.bits_per_pixel(len(stream))
-        return rate, self.shown(dequantise(self.spec, tensors))[1]
+        shown = canonical(self.spec, tensors)  # of integers, signs are not symmetric to the bit
+        decoded = self.renderer.render(self.spec, shown, self.job.grid)
+        return rate, psnr(self.pixels, decoded[0])
 
 
 def plain(bits: int) -> str:

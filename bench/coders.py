@@ -5,7 +5,8 @@ python bench/coders.py FILE.tcnn … [--nncodec PYTHON] [--json FILE]
 Takes the networks of .tcnn files, and sums over them. --nncodec names an interpreter that has the
 package nncodec (Fraunhofer's NNC, DeepCABAC), since it wants a numpy of its own: the same integers,
 neurons sorted, are coded there without loss, with its parameters optimised and names of one letter,
-as one bitstream per network. Ours are the payloads, headers of tensors included.
+as one bitstream per network. Ours are the payloads, the steps of tensors included; static models
+have two bytes for a tensor's step and their own parameter.
 """
 
 from __future__ import annotations
@@ -25,20 +26,17 @@ from rounding import I32
 from tcnn_codec.bitstream.header import read_header
 from tcnn_codec.bitstream.records import read_chunk
 from tcnn_codec.bitstream.varint import write_varint
-from tcnn_codec.coders.payload import (
-    BINARISED,
-    cheapest_static,
-    decode_tensors,
-    encode_tensors,
-    encode_with,
-)
-from tcnn_codec.coders.probability import static_weights
+from tcnn_codec.coders.payload import Matrices, encode_tensors
 from tcnn_codec.coders.quantised import QuantisedTensor
+from tcnn_codec.families.siren import payload as payloads
 from tcnn_codec.families.siren.quantise import canonical
 from tcnn_codec.families.siren.spec import SirenSpec
 
 Tensors = Sequence[QuantisedTensor]
 Coder = Callable[[SirenSpec, Tensors], int]
+
+#: Of Laplace distributions, in quantisation steps.
+SCALES = np.geomspace(0.1, 2000, 256).tolist()
 
 #: Run by another interpreter: the size of nncodec's bitstream for every archive named.
 NNCODEC = """
@@ -78,35 +76,37 @@ def _ideal_bytes(values: I32) -> int:
     return len(table) + math.ceil(float(seen @ np.log2(values.size / seen)) / 8)
 
 
-def parametric(spec: SirenSpec, tensors: Tensors) -> int:
-    """Format version 1: for each tensor the best static table of those that one byte names."""
-    models = [cheapest_static(t, static_weights(t.largest))[1] if t.largest else 0 for t in tensors]
-    return len(encode_with(spec.tensors, tensors, models))
+def laplace(spec: SirenSpec, tensors: Tensors) -> int:
+    """A Laplace distribution for each tensor, of the best of 256 scales, at its ideal length."""
+    del spec
+    bits = sum(min(_laplace_bits(t.values, scale) for scale in SCALES) for t in tensors)
+    return math.ceil(bits / 8) + 2 * len(tensors)
 
 
-def binarised(spec: SirenSpec, tensors: Tensors) -> int:
-    """Adaptive contexts for every tensor."""
-    return len(encode_with(spec.tensors, tensors, [BINARISED if t.largest else 0 for t in tensors]))
+def _laplace_bits(values: I32, scale: float) -> float:
+    """Ideal length under P(v) proportional to exp(-|v| / scale), over all whole numbers."""
+    decay = math.exp(-1 / scale)
+    log_zero = math.log2((1 - decay) / (1 + decay))
+    return float(np.abs(values).sum()) / scale / math.log(2) - values.size * log_zero
 
 
-def cheapest(spec: SirenSpec, tensors: Tensors) -> int:
-    """For each tensor the cheapest of all models of the format."""
-    return len(encode_tensors(spec.tensors, tensors))
+def unsorted(spec: SirenSpec, tensors: Tensors) -> int:
+    """The product's contexts, with neurons in the order of the fit."""
+    return len(encode_tensors(Matrices(spec.tensors, kinds=2), tensors))
 
 
-def sorted_cheapest(spec: SirenSpec, tensors: Tensors) -> int:
+def product(spec: SirenSpec, tensors: Tensors) -> int:
     """The product's: the same after sorting the neurons."""
-    return len(encode_tensors(spec.tensors, canonical(spec, tensors)))
+    return len(payloads.encode(spec, canonical(spec, tensors)))
 
 
 #: Bytes of a payload, by coder; all code the integers of the product's rounding.
 CODERS: tuple[tuple[str, Coder], ...] = (
     ("order 0, one table", order_0),
     ("order 0, table per tensor", order_0_each),
-    ("best static table by number", parametric),
-    ("binarised, contexts", binarised),
-    ("cheapest model per tensor", cheapest),
-    ("+ neurons sorted", sorted_cheapest),
+    ("Laplace, scale per tensor", laplace),
+    ("adaptive contexts", unsorted),
+    ("+ neurons sorted", product),
 )
 
 
@@ -116,12 +116,9 @@ def networks(paths: Sequence[Path]) -> list[tuple[SirenSpec, Tensors]]:
     for path in paths:
         with open(path, "rb") as stream:
             info = read_header(stream)
-            spec = info.spec
-            assert isinstance(spec, SirenSpec)  # of whose neurons `canonical` knows
-            for index in range(info.chunk_count):
-                payload = read_chunk(stream, info, index)
-                tensors = decode_tensors(spec.tensors, payload, info.version)
-                found.append((spec, canonical(spec, tensors)))
+            for index, spec in enumerate(info.networks):
+                assert isinstance(spec, SirenSpec)  # of whose neurons `canonical` knows
+                found.append((spec, payloads.decode(spec, read_chunk(stream, info, index))))
     return found
 
 

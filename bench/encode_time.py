@@ -28,12 +28,13 @@ from numpy.typing import NDArray
 from paper import PaperFit
 from PIL import Image
 
-from tcnn_codec.coders.payload import encode_tensors
 from tcnn_codec.config import PRESETS, make_config
 from tcnn_codec.encoding.encoder import Encoded, encode_source
+from tcnn_codec.families.siren import payload as payloads
 from tcnn_codec.families.siren.backends.cpu import CpuBackend
 from tcnn_codec.families.siren.options import SirenOptions
-from tcnn_codec.families.siren.quantise import canonical, dequantise, quantise
+from tcnn_codec.families.siren.quantise import canonical, quantise
+from tcnn_codec.families.siren.renderer import SirenRenderer
 from tcnn_codec.families.siren.sizes import choose_spec
 from tcnn_codec.families.siren.spec import SirenSpec
 from tcnn_codec.families.siren.start import initialise
@@ -180,11 +181,11 @@ def run_paper(crop: Pixels, steps: int, *, tuned: bool) -> dict[str, Any]:
     spec = usual_spec(crop)
     start = time.perf_counter()
     forms[form].run(steps, tuned=tuned)
-    tensors = quantise(spec, forms[form].params, PAPER_BITS)
-    payload = encode_tensors(spec.tensors, canonical(spec, tensors))
+    tensors = canonical(spec, quantise(spec, forms[form].params, PAPER_BITS))
+    payload = payloads.encode(spec, tensors)
     seconds = time.perf_counter() - start
     grid = Grid(crop.shape[1], crop.shape[0])
-    decoded = CpuBackend().render(spec, dequantise(spec, tensors), grid)[0]
+    decoded = SirenRenderer().render(spec, tensors, grid)[0]
     return {
         "form": form,
         "steps": steps,

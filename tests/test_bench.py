@@ -23,7 +23,7 @@ from tcnn_codec.dtypes import F32
 from tcnn_codec.encoding.encoder import encode_source
 from tcnn_codec.families.siren.backends.cpu import CpuBackend
 from tcnn_codec.families.siren.fit import fit
-from tcnn_codec.families.siren.quantise import quantise
+from tcnn_codec.families.siren.quantise import quantise, step_sizes
 from tcnn_codec.families.siren.rounding import balance_steps
 from tcnn_codec.families.siren.spec import SirenSpec
 from tcnn_codec.families.siren.start import initialise
@@ -143,8 +143,7 @@ def small() -> Small:
     job = Job.of(spec, waves(32, 48)[None], seed=0)
     params = fit(backend, job, initialise(spec, 0), STEPS)
     tensors = balance_steps(backend, spec, params, job.grid, quantise(spec, params, 5))
-    sizes = [tensor.values.size for tensor in tensors]
-    return Small(backend, job, params, np.repeat([tensor.step for tensor in tensors], sizes))
+    return Small(backend, job, params, step_sizes(spec, tensors))
 
 
 def test_adaround_goes_up_or_down_for_good(rounding: Any, small: Small) -> None:

@@ -119,10 +119,10 @@ class SirenFitter:
         cost, price = None, None
         if (lambda_ := rounding.lambda_) is not None:
             # D grows by 2 ln(2) D a bit that a step loses, R falls by 1 / pixels a parameter.
-            unit = REMAINING_COST * 127.5**2
-            cost = lambda_ / (2 * math.log(2) * unit * grid.pixels)
+            worth = REMAINING_COST * 127.5**2 * grid.pixels
+            cost = lambda_ / (2 * math.log(2) * worth)
             price = lambda tensors: (  # noqa: E731
-                lambda_ * 8 * len(self.family.encode(spec, tensors)) / grid.pixels / unit
+                lambda_ * 8 * len(self.family.encode(spec, canonical(spec, tensors))) / worth
             )
         balanced = balance_steps(self._backend, spec, params, grid, plain, wanted, cost, price)
         return (plain, plain) if balanced == plain else (balanced, plain)
