@@ -38,7 +38,7 @@ build() {
   if [ -n "$WHEELS" ]; then
     "$PYTHON" -m pip install --no-index --no-deps "$WHEELS"/*.whl || return
   else
-    "$PYTHON" -m pip install pytorch-msssim constriction pillow pillow-heif av decord pytest hypothesis \
+    "$PYTHON" -m pip install pytorch-msssim pillow pillow-heif av decord pytest hypothesis \
       bjontegaard matplotlib || return
   fi
   TCNN_CODEC_CUDA=ON "$PYTHON" -m pip install --no-build-isolation --no-deps -e .

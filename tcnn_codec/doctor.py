@@ -12,7 +12,7 @@ from tcnn_codec.errors import CodecError
 from tcnn_codec.families import BACKENDS, make_fitter
 
 LIBRARIES = (
-    *("numpy", "torch", "constriction", "pillow", "pillow-heif", "av", "decord"),
+    *("numpy", "torch", "pillow", "pillow-heif", "av", "decord"),
     "pytorch-msssim",
 )
 
