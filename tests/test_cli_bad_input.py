@@ -14,11 +14,10 @@ from cli_calls import SMALL, Terminal, assert_refusal, call, save, succeeds
 from io_samples import ROOT, make_video, overwrite, packet_places, picture
 
 from tcnn_codec import progress
-from tcnn_codec.coders import payload as entropy
-from tcnn_codec.families.siren import family, fitter
+from tcnn_codec.families.siren import fitter, payload
 
-GOLDEN = ROOT / "tests" / "golden" / "v1_grey.tcnn"
-SHAPE = (12, 3, 8, 1400, 30000)  # frequencies, hidden layers, width, 1000 scale, 1000 w0
+GOLDEN = ROOT / "tests" / "golden" / "v3_grey.tcnn"
+SHAPE = (0, 12, 1400, 3, 8)  # family, frequencies, 1000 scale, hidden layers, width
 
 Snapshot = dict[str, bytes | None]
 
@@ -38,9 +37,9 @@ def varint(value: int) -> bytes:
 
 
 def header(*fields: int) -> bytes:
-    """The header of a version 1 stream with valid checksum, after docs/format.md."""
+    """The header of a version 3 stream with valid checksum, after docs/format.md."""
     body = b"".join(map(varint, fields))
-    head = b"\x89TCN\x01" + varint(len(body)) + body
+    head = b"\x89TCN\x03" + varint(len(body)) + body
     return head + zlib.crc32(head).to_bytes(4, "little")
 
 
@@ -87,8 +86,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("giant.tcnn", header(0, 10**9, 10**9, 3, *SHAPE, 9) + sealed(bytes(9))),
         ("large.tcnn", header(0, 65536, 65536, 3, *SHAPE, 9) + sealed(bytes(9))),
         ("long.tcnn", header(0, 16, 16, 3, *SHAPE, 2**62)),
-        ("noise.tcnn", header(0, 16, 16, 3, *SHAPE, 50) + sealed(b"x" * 50)),
-        ("version.tcnn", GOLDEN.read_bytes()[:4] + b"\3" + GOLDEN.read_bytes()[5:]),
+        ("noise.tcnn", header(0, 16, 16, 3, *SHAPE, 900) + sealed(b"x" * 900)),
+        ("version.tcnn", GOLDEN.read_bytes()[:4] + b"\4" + GOLDEN.read_bytes()[5:]),
+        ("older.tcnn", GOLDEN.read_bytes()[:4] + b"\2" + GOLDEN.read_bytes()[5:]),
     ):
         (folder / name).write_bytes(data)
     position, size = packet_places(folder / "clip.mp4")[0]
@@ -158,15 +158,17 @@ CASES = {
     ENCODE + "--backend gpu": ("--backend is 'gpu'", "auto", "torch", "cpu, cuda", "usual"),
     ENCODE + "--frames 2:2": ("--frames", "'2:2'", "0 <= A < B", "such as 0:25", HELP),
     ENCODE + "--frames 7": ("--frames", "'7'", "0 <= A < B", "such as 0:25", HELP),
-    ENCODE + "--frames 1:": ("frames 1:", "'photo.png'", "A below 1"),
-    "encode clip.mp4 x.tcnn --frames 6:9": ("frames 6:9", "'clip.mp4'", "A below 6"),
+    ENCODE + "--frames -1:2": ("--frames", "'-1:2'", "0 <= A < B", "such as 0:25", HELP),
+    ENCODE + "--frames -3:": ("--frames", "'-3:'", "0 <= A < B", "such as 0:25", HELP),
+    ENCODE + "--frames 1:": ("--frames 1:", "'photo.png'", "A below 1"),
+    "encode clip.mp4 x.tcnn --frames 6:9": ("--frames 6:9", "'clip.mp4'", "A below 6"),
     ENCODE + "--max-pixels 599": (
         "30x20 = 600 pixels",
         "limit is 599",
         "--max-pixels",
     ),
-    ENCODE + "--max-pixels 0": ("30x20 = 600 pixels", "limit is 0", "--max-pixels"),
-    ENCODE + "--max-pixels -1": ("30x20 = 600 pixels", "limit is -1", "--max-pixels"),
+    ENCODE + "--max-pixels 0": ("--max-pixels is 0;", "1 to ", "leave it out"),
+    ENCODE + "--max-pixels -1": ("--max-pixels is -1;", "1 to ", "leave it out"),
     "encode clip.mp4 x.tcnn --max-pixels 6143": ("32x32x6", "6144", "6143", "--chunk-frames"),
     ENCODE + "--speed 9": ("--speed", HELP),
     ENCODE + "--widt 9": ("--widt", HELP),
@@ -176,7 +178,8 @@ CASES = {
     "decode photo.png x.png": ("89 50 4e 47", "89 54 43 4e", "a PNG image", "run encode"),
     "decode clip.mp4 x.mp4": ("an MP4 video", "run encode"),
     "decode empty.tcnn x.png": ("empty", "header", "encode again"),
-    "decode version.tcnn x.png": ("format version 3", "versions 1 to 2", "upgrade"),
+    "decode version.tcnn x.png": ("format version 4", "reads version 3", "upgrade"),
+    "decode older.tcnn x.png": ("format version 2", "reads version 3", "encode the source again"),
     "decode giant.tcnn x.png": ("height is 1000000000", "1 to 65536"),
     "decode large.tcnn x.png": ("4294967296 pixels", "limit is 268435456", "--max-pixels"),
     "decode long.tcnn x.png": ("chunk 0", "cut off", "fetch the file again"),
@@ -197,14 +200,15 @@ CASES = {
     "decode clip.tcnn x.mkv --frames 3:3": ("--frames", "'3:3'", "0 <= A < B", HELP),
     DECODE + "--scale 0": ("--scale is 0;", "0.015625 to 64", "1 is the size"),
     DECODE + "--scale -1": ("--scale is -1;", "0.015625 to 64", "1 is the size"),
+    DECODE + "--scale -1e5": ("--scale is -100000;", "0.015625 to 64", "1 is the size"),
     DECODE + "--scale nan": ("--scale is nan;", "0.015625 to 64", "1 is the size"),
     DECODE + "--scale inf": ("--scale is inf;", "0.015625 to 64", "1 is the size"),
     DECODE + "--scale 1e9": ("--scale is 1e+09;", "0.015625 to 64", "1 is the size"),
     DECODE + "--scale big": ("--scale", "'big'", "not a number", "such as 2", HELP),
     DECODE + "--scale 2 --max-pixels 2399": ("60x40x1", "2400", "2399", "lower --scale"),
     DECODE + "--threads -1": ("threads is -1;", "0 to 1024", "0 takes every core"),
-    DECODE + "--max-pixels 0": ("30x20x1", "600 pixels", "limit is 0", "--max-pixels"),
-    DECODE + "--max-pixels -1": ("30x20x1", "600 pixels", "limit is -1", "--max-pixels"),
+    DECODE + "--max-pixels 0": ("--max-pixels is 0;", "1 to ", "leave it out"),
+    DECODE + "--max-pixels -1": ("--max-pixels is -1;", "1 to ", "leave it out"),
     DECODE + "--max-pixels 599": ("30x20x1", "600 pixels", "limit is 599", "--max-pixels"),
     "info nope.tcnn": ("'nope.tcnn'", "No such file", "name an existing .tcnn file"),
     "info photo.png": ("a PNG image", "run encode"),
@@ -315,7 +319,7 @@ def test_interrupted_encode_writes_nothing(
     stream = tmp_path / "x.tcnn"
     stream.write_bytes(b"an older one")
     called = call("encode", made / "photo.png", stream)
-    assert called == (130, "", "interrupted; nothing was written\n")
+    assert called == (130, "", "interrupted; no file was written\n")
     assert snapshot(tmp_path) == {str(stream): b"an older one"}
 
 
@@ -327,7 +331,7 @@ def test_interrupt_wipes_the_progress_line(
     screen = Terminal()
     call("encode", made / "photo.png", tmp_path / "x.tcnn", "--steps", 5, err=screen)
     assert "step 5/5" in screen.getvalue()
-    assert screen.shown() == ["interrupted; nothing was written", ""]
+    assert screen.shown() == ["interrupted; no file was written", ""]
 
 
 @pytest.mark.parametrize("name", ["x.mkv", "x.mp4", "x.y4m", "x.npy", "x"])
@@ -340,14 +344,14 @@ def test_decode_that_stops_half_way_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def second_fails(*arguments: Any) -> object:
-        monkeypatch.setattr(family, "decode_tensors", happening)
+        monkeypatch.setattr(payload, "decode_tensors", happening)
         return decode_first(*arguments)
 
-    decode_first = entropy.decode_tensors
-    monkeypatch.setattr(family, "decode_tensors", second_fails)
+    decode_first = payload.decode_tensors
+    monkeypatch.setattr(payload, "decode_tensors", second_fails)
     if happening is interrupt:
         called = call("decode", made / "clip.tcnn", tmp_path / name)
-        assert called == (130, "", "interrupted; nothing was written\n")
+        assert called == (130, "", "interrupted; no file was written\n")
     else:
         with pytest.raises(RuntimeError, match="a fault of ours"):
             call("decode", made / "clip.tcnn", tmp_path / name)

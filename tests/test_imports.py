@@ -65,6 +65,8 @@ FLOW = (
     "decoding.eval",
     "progress",
     "doctor",
+    "console",
+    "arguments",
     "cli",
     "__main__",
 )

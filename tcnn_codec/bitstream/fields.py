@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from operator import mul
 
 import numpy as np
 
@@ -27,10 +26,15 @@ class Fields:
 
     def take(self, name: str) -> int:
         """The next varint."""
-        if self._at == len(self._values):
+        return self.take_all(name, 1)[0]
+
+    def take_all(self, name: str, count: int) -> tuple[int, ...]:
+        """The next varints, so many."""
+        found = self._values[self._at : self._at + count].tolist()
+        self._at += len(found)
+        if len(found) < count:
             raise bad_field(self._fault or f"the fields end before {name}")
-        self._at += 1
-        return int(self._values[self._at - 1])
+        return tuple(found)
 
     def take_rational(self, name: str) -> Fraction:
         numerator, denominator = self.take(name), self.take(name)
@@ -46,8 +50,9 @@ class Fields:
         start = self.take("first timestamp")
         first = start // 2 if start % 2 == 0 else -(start // 2) - 1
         counts, ticks = self._take_pairs("ticks", frames - 1, np.ones_like)
-        # In Python's integers, which do not wrap.
-        last = first + sum(map(mul, counts.tolist(), ticks.tolist()))
+        # In halves of ticks, whose sums do not wrap: all counts together are less than 2**20.
+        upper, lower = int(counts @ (ticks >> 32)), int(counts @ (ticks & 2**32 - 1))
+        last = first + (upper << 32) + lower
         if not -MAX_PTS <= first <= last <= MAX_PTS:
             raise bad_field(
                 f"timestamps go from {first} to {last}", f"allowed are -{MAX_PTS} to {MAX_PTS}"
@@ -66,15 +71,21 @@ class Fields:
 
     def take_runs(self, name: str, total: int) -> tuple[int, ...]:
         """One number for each of so many chunks, in runs."""
+        ahead = self._values[self._at : self._at + 2 * total].tolist()
         found: list[int] = []
+        at = 0
         while (left := total - len(found)) > 0:
-            count = self.take(f"a run of {name}") if left > 1 else 1
+            counted = int(left > 1)
+            if at + counted >= len(ahead):
+                raise bad_field(self._fault or f"the fields end inside the runs of {name}")
+            count, value = ahead[at] if counted else 1, ahead[at + counted]
             if not 1 <= count <= left:
                 raise bad_field(f"a run of {count} {name}", f"{left} are left")
-            value = self.take(name)
             if found and value == found[-1]:
                 raise bad_field(f"two runs of {name} are alike")
             found += [value] * count
+            at += counted + 1
+        self._at += at
         return tuple(found)
 
     def end(self) -> None:

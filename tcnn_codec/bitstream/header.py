@@ -28,7 +28,7 @@ from tcnn_codec.bitstream.limits import (
     MAX_SIDE,
 )
 from tcnn_codec.bitstream.varint import MAX_VARINT_BYTES, read_varint, write_varint
-from tcnn_codec.errors import BitstreamError, CodecError
+from tcnn_codec.errors import BackendUnavailable, BitstreamError, CodecError
 from tcnn_codec.families import family_of
 from tcnn_codec.families.contract import Family
 from tcnn_codec.grid import Grid
@@ -86,7 +86,7 @@ class StreamInfo:
         _require("width", self.width, 1, MAX_SIDE)
         _require("frames", self.frames, 1, MAX_FRAMES)
         _require("number of chunks", self.chunk_count, 1, MAX_CHUNKS)
-        for frames in self.chunk_frames:
+        for frames in (min(self.chunk_frames), max(self.chunk_frames)):
             _require("chunk frames", frames, 1, MAX_CHUNK_FRAMES)
         _require("frames in all chunks", sum(self.chunk_frames), self.frames, self.frames)
         _require("number of networks", len(self.networks), self.chunk_count, self.chunk_count)
@@ -120,7 +120,9 @@ class StreamInfo:
     @cached_property
     def network_places(self) -> dict[Spec, int]:
         """The different networks, in the order of their first chunk, and the place of each."""
-        return {spec: place for place, spec in enumerate(dict.fromkeys(self.networks))}
+        # First by identity: chunks share their networks, and to hash one takes long.
+        objects = {id(spec): spec for spec in self.networks}.values()
+        return {spec: place for place, spec in enumerate(dict.fromkeys(objects))}
 
     @property
     def chunk_count(self) -> int:
@@ -293,9 +295,9 @@ def _parse_fields(
         specs = [family.read_spec(fields.take, axes, channels) for _ in range(different)]
         places = fields.take_runs("chunk networks", count) if different > 1 else (0,) * count
         _check_places(specs, places)
-        for chunk_kind in fields.take_runs("chunk kinds", count - 1):
+        for chunk_kind in set(fields.take_runs("chunk kinds", count - 1)):
             _require("kind of a chunk", chunk_kind, KEY_CHUNK, KEY_CHUNK)
-        chunk_bytes = tuple(fields.take("chunk length") for _ in range(count))
+        chunk_bytes = fields.take_all("chunk length", count)
         info = StreamInfo(
             kind=kind,
             height=height,
@@ -310,7 +312,7 @@ def _parse_fields(
             header_bytes=header_bytes,
             family=family,
         )
-    except BitstreamError:
+    except (BitstreamError, BackendUnavailable):
         raise
     except CodecError as error:
         # The remedy is for one who writes; one who reads has another.

@@ -6,20 +6,21 @@ Imports neither torch nor anything that fits.
 from __future__ import annotations
 
 import numbers
-import operator
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, StreamInfo, read_header
+from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, MAGIC, StreamInfo, read_header
 from tcnn_codec.bitstream.limits import MAX_SIDE
 from tcnn_codec.bitstream.records import read_chunk
+from tcnn_codec.checks import frame_numbers, shown
 from tcnn_codec.errors import BitstreamError, CodecError
 from tcnn_codec.grid import Grid
-from tcnn_codec.io import Frame, check_sink, open_sink
+from tcnn_codec.io import Frame, Pipe, Place, check_sink, open_sink
 
 MAX_SCALE = 64
 #: What a pixel costs beside its network's parameters, in multiply-adds: what writing it does.
@@ -30,8 +31,8 @@ BYTE_WORK, FREE_BYTES = 4, 4096
 
 
 def decode_file(
-    path: Path,
-    output: Path,
+    path: Place,
+    output: Place,
     *,
     first: int = 0,
     stop: int | None = None,
@@ -42,7 +43,8 @@ def decode_file(
     """Decode frames first:stop of a .tcnn file into an image, a video or a folder of PNGs.
 
     scale: factor on height and width, the network being defined between pixels too. Only the
-    chunks that hold the wanted frames are read. Raises CodecError; writes nothing then.
+    chunks that hold the wanted frames are read of a path, and all of a pipe. Raises CodecError; no
+    file is written then, and a pipe may have got the first frames of a video.
     """
     with open_stream(path) as stream:
         info = read_header(stream, max_pixels=max_pixels)
@@ -51,7 +53,7 @@ def decode_file(
         picture = replace(
             info.picture, height=grid.height, width=grid.width, frame_count=stop - first
         )
-        check_sink(output, picture, reads=path)
+        check_sink(output, picture, reads=None if isinstance(path, Pipe) else path)
         with open_sink(output, picture) as sink:
             for frame in decode_frames(stream, info, first, stop, scale, threads, max_pixels):
                 sink.write(frame)
@@ -83,25 +85,39 @@ def decode_frames(
 
 
 @contextmanager
-def open_stream(path: Path) -> Iterator[BinaryIO]:
-    """Open a .tcnn file for reading; errors of the stream then name the file.
+def open_stream(path: Place) -> Iterator[BinaryIO]:
+    """Open a .tcnn file for reading, seekable; errors of the stream then name the file.
 
-    Raises CodecError where there is no such file.
+    Raises CodecError where there is no such file, or where a pipe cannot be read.
     """
+    with _take(path) if isinstance(path, Pipe) else _open(path) as stream:
+        try:
+            yield stream
+        except BitstreamError as error:
+            raise BitstreamError(f"'{path}': {error.value}", error.allowed, error.remedy) from error
+
+
+def _take(pipe: Pipe) -> BinaryIO:
+    """All that the pipe holds; but only the start of what is no .tcnn stream and may not end."""
+    data = bytearray()
+    for piece in pipe.pieces():
+        data += piece
+        if len(data) >= len(MAGIC) and not data.startswith(MAGIC):
+            break
+    return BytesIO(data)
+
+
+def _open(path: Path) -> BinaryIO:
     if os.path.exists(path) and not os.path.isfile(path):
         raise CodecError(f"'{path}' is no regular file", remedy="name an existing .tcnn file")
     try:
-        stream = open(path, "rb")  # noqa: SIM115  closed below; only opening is guarded here
+        stream = open(path, "rb")  # noqa: SIM115  closed by the caller
         stream.peek(1)
     except OSError as error:
         raise CodecError(
             f"cannot read '{path}': {error.strerror or error}", remedy="name an existing .tcnn file"
         ) from None
-    with stream:
-        try:
-            yield stream
-        except BitstreamError as error:
-            raise BitstreamError(f"'{path}': {error.value}", error.allowed, error.remedy) from error
+    return stream
 
 
 def frame_range(info: StreamInfo, first: int, stop: int | None) -> tuple[int, int]:
@@ -109,15 +125,8 @@ def frame_range(info: StreamInfo, first: int, stop: int | None) -> tuple[int, in
 
     Raises CodecError where that is no frame.
     """
-    try:
-        first = operator.index(first)
-        end = info.frames if stop is None else min(operator.index(stop), info.frames)
-    except TypeError:
-        raise CodecError(
-            f"`frames` are {first!r} to {stop!r}",
-            f"allowed are whole numbers A:B in 0:{info.frames}",
-            "count from 0 and leave the last one out",
-        ) from None
+    first, stop = frame_numbers(first, stop, f" in 0:{info.frames}")
+    end = info.frames if stop is None else min(stop, info.frames)
     if not 0 <= first < end:
         raise CodecError(
             f"`frames` {first}:{('' if stop is None else stop)} selects nothing",
@@ -131,9 +140,8 @@ def scaled_grid(info: StreamInfo, scale: float, max_pixels: int) -> Grid:
     """The sampling positions of the longest chunk at `scale` times the coded size."""
     known = isinstance(scale, numbers.Real) and not isinstance(scale, bool)
     if not known or not 1 / MAX_SCALE <= scale <= MAX_SCALE:
-        shown = f"{float(scale):g}" if known else repr(scale)
         raise CodecError(
-            f"`scale` is {shown}",
+            f"`scale` is {f'{scale:g}' if isinstance(scale, float) else shown(scale, repr)}",
             f"allowed are {1 / MAX_SCALE:g} to {MAX_SCALE}",
             f"1 is the size that was encoded, {info.width}x{info.height}",
         )
@@ -144,7 +152,7 @@ def scaled_grid(info: StreamInfo, scale: float, max_pixels: int) -> Grid:
     )
     if max(grid.width, grid.height) > MAX_SIDE:
         raise CodecError(
-            f"`scale` {scale:g} makes {grid.width}x{grid.height} pixels",
+            f"`scale` {float(scale):g} makes {grid.width}x{grid.height} pixels",
             f"allowed are {MAX_SIDE} a side",
             "lower `scale`",
         )

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, VERSION, StreamInfo, read_header
+from tcnn_codec.bitstream.header import (
+    DEFAULT_MAX_PIXELS,
+    VERSION,
+    StreamInfo,
+    read_header,
+    write_header,
+)
 from tcnn_codec.bitstream.records import read_chunk
 from tcnn_codec.decoding.decoder import open_stream
 from tcnn_codec.errors import BitstreamError
+from tcnn_codec.io import Place
 
 
 def info_file(
-    path: Path, *, strict: bool = False, max_pixels: int = DEFAULT_MAX_PIXELS
+    path: Place, *, strict: bool = False, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> dict[str, Any]:
     """The keys of info --json.
 
-    strict: encodes every payload again, which must give the same bytes. Raises CodecError for a
-    damaged or cut-off file.
+    strict: encodes the header and every payload again, which must give the same bytes; the key
+    canonical then says so. Raises CodecError for a damaged or cut-off file.
     """
     with open_stream(path) as stream:
         info = read_header(stream, max_pixels=max_pixels)
+        if strict:
+            _check_header(stream, info)
         for index in range(info.chunk_count):
             payload = read_chunk(stream, info, index)
             if strict:
@@ -44,6 +52,8 @@ def info_file(
         facts["seconds"] = float(
             (info.timestamps[-1] - info.timestamps[0]) * info.time_base + 1 / info.frame_rate
         )
+    if strict:
+        facts["canonical"] = True
     facts["index"] = [
         {
             "frames": info.chunk_range(i),
@@ -55,12 +65,25 @@ def info_file(
     return facts
 
 
+def _check_header(stream: BinaryIO, info: StreamInfo) -> None:
+    canonical = write_header(info, info.chunk_bytes)
+    stream.seek(0)
+    if stream.read(info.header_bytes) != canonical:
+        raise BitstreamError(
+            f"the header, of {info.header_bytes} bytes, is not the canonical one, of "
+            f"{len(canonical)}",
+            "allowed with `strict` is the canonical one alone",
+            "decode it as it is, or encode the source again",
+        )
+
+
 def _check_payload(info: StreamInfo, index: int, payload: bytes) -> None:
     spec = info.networks[index]
-    shortest = info.family.encode(spec, info.family.decode(spec, payload))
-    if shortest != payload:
+    canonical = info.family.encode(spec, info.family.decode(spec, payload))
+    if canonical != payload:
         raise BitstreamError(
-            f"chunk {index} has {len(payload)} bytes for what takes {len(shortest)}",
-            "allowed with `strict` is the shortest code alone",
-            "its encoder was wasteful; decode it as it is, or encode the source again",
+            f"the payload of chunk {index}, of {len(payload)} bytes, is not the canonical one, of "
+            f"{len(canonical)}",
+            "allowed with `strict` is the canonical one alone",
+            "decode it as it is, or encode the source again",
         )

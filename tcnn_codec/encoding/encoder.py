@@ -22,7 +22,15 @@ from tcnn_codec.encoding.rate import reach_quality, reach_size
 from tcnn_codec.errors import CodecError
 from tcnn_codec.families import make_fitter
 from tcnn_codec.families.contract import Fitter
-from tcnn_codec.io import Source, atomic_path, check_output, open_source
+from tcnn_codec.io import (
+    Pipe,
+    Place,
+    Source,
+    as_file,
+    atomic_path,
+    check_output,
+    open_source,
+)
 from tcnn_codec.picture import PictureFormat
 
 SUFFIX = ".tcnn"
@@ -68,8 +76,8 @@ class Encoded:
 
 
 def encode_file(
-    path: Path,
-    output: Path,
+    path: Place,
+    output: Place | None,
     config: EncodeConfig,
     *,
     first: int = 0,
@@ -77,26 +85,42 @@ def encode_file(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     progress: Progress | None = None,
 ) -> Encoded:
-    """Encode frames first:stop of an image, a video or a folder of frames into `output`.
+    """Encode frames first:stop of an image, a video or a folder of frames into `output`, if given.
 
-    The file appears under its name only when it is complete. Raises CodecError for bad input.
+    A file appears under its name, and a pipe gets anything, only when the stream is complete.
+    Raises CodecError for bad input.
     """
-    if path.suffix.lower() == SUFFIX:
+    if isinstance(path, Path) and path.suffix.lower() == SUFFIX:
         raise CodecError(
             f"input '{path}' is a stream already",
             "allowed are images, videos and folders of frames",
             "decode it, or encode what it was made from",
         )
+    check_stream_output(output, reads=path)
+    with as_file(path) as file, open_source(file, first, stop, max_pixels=max_pixels) as source:
+        encoded = encode_source(source, config, max_pixels=max_pixels, progress=progress)
+    write_stream_output(output, encoded.stream)
+    return encoded
+
+
+def check_stream_output(output: Place | None, *, reads: Place | None = None) -> None:
+    """Raise CodecError where no stream can be written to `output`, before any long work."""
+    if not isinstance(output, Path):
+        return
     if output.suffix.lower() != SUFFIX:
         raise CodecError(
             f"output '{output}' is no {SUFFIX} file", remedy=f"name it '{output.stem}{SUFFIX}'"
         )
-    check_output(output, reads=path)
-    with open_source(path, first, stop, max_pixels=max_pixels) as source:
-        encoded = encode_source(source, config, max_pixels=max_pixels, progress=progress)
-    with atomic_path(output) as temporary:
-        temporary.write_bytes(encoded.stream)
-    return encoded
+    check_output(output, reads=reads if isinstance(reads, Path) else None)
+
+
+def write_stream_output(output: Place | None, stream: bytes) -> None:
+    """Write what `check_stream_output` let pass; a file is complete or not there."""
+    if isinstance(output, Pipe):
+        output.write(stream)
+    elif output is not None:
+        with atomic_path(output) as temporary:
+            temporary.write_bytes(stream)
 
 
 def encode_source(

@@ -99,12 +99,12 @@ def check_size(path: Path, height: int, width: int, max_pixels: int) -> None:
         )
 
 
-def check_selection(path: Path, first: int, stop: int | None, count: int) -> None:
+def check_selection(path: Path | str, first: int, stop: int | None, count: int) -> None:
     """Raise CodecError unless frames first:stop, half-open, hold one of the `count` frames."""
     if first < 0 or (stop is not None and stop <= first) or first >= count:
         chosen = f"{first}:{'' if stop is None else stop}"
         raise CodecError(
-            f"frames {chosen} select nothing from '{path}'",
+            f"`frames` {chosen} select nothing from '{path}'",
             f"it has frames 0:{count}",
             f"give A:B with 0 <= A < B and A below {count}",
         )

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +118,7 @@ def open_folder(path: Path, first: int, stop: int | None, *, max_pixels: int) ->
     )
 
 
-def save_image(path: Path, pixels: NDArray[np.uint8], format: str) -> None:
+def save_image(path: Path | BinaryIO, pixels: NDArray[np.uint8], format: str) -> None:
     """Write uint8 [height, width, 1|3|4] losslessly as format "PNG" or "WEBP"."""
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     if format == "WEBP":

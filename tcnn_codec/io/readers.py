@@ -38,7 +38,7 @@ def open_source(path: Path, first: int = 0, stop: int | None = None, *, max_pixe
     """
     if first < 0 or (stop is not None and stop <= first):
         raise CodecError(
-            f"frames {first}:{('' if stop is None else stop)} select nothing",
+            f"`frames` {first}:{('' if stop is None else stop)} select nothing",
             "a range holds at least one frame",
             "give A:B with 0 <= A < B",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -21,6 +22,7 @@ from tcnn_codec.io.paths import (
     check_output_folder,
     flush,
 )
+from tcnn_codec.io.pipes import Pipe, Place
 from tcnn_codec.io.video_writers import write_mkv, write_mp4
 from tcnn_codec.picture import PictureFormat
 
@@ -38,28 +40,32 @@ class Sink:
     """Takes exactly `frame_count` frames, in order; a context manager.
 
     Everything goes to a temporary name in the folder of the output, which takes the final name
-    on a clean exit only; on an exception it is removed.
+    on a clean exit only; on an exception it is removed. A pipe gets each frame as it comes.
     """
 
-    def __init__(self, spec: SinkSpec) -> None:
-        self._spec = spec
+    def __init__(self, place: Place, format: PictureFormat) -> None:
+        self._place, self._format = place, format
         self._written = 0
         self._stack = ExitStack()
         self._write: Write | None = None
 
     def __enter__(self) -> Sink:
-        path = self._spec.path
-        atomic = atomic_folder if is_folder_output(path) else atomic_path
+        place = self._place
         with ExitStack() as stack:
-            temporary = stack.enter_context(atomic(path))
-            self._write = stack.enter_context(_choose_writer(path)(temporary, self._spec))
+            if isinstance(place, Pipe):
+                self._write = _pipe_writer(place, self._format)
+            else:
+                atomic = atomic_folder if is_folder_output(place) else atomic_path
+                temporary = stack.enter_context(atomic(place))
+                spec = SinkSpec(place, self._format)
+                self._write = stack.enter_context(_choose_writer(place)(temporary, spec))
             stack.enter_context(self._complete())
             self._stack = stack.pop_all()
         return self
 
     def write(self, frame: Frame) -> None:
         """Append one frame: uint8 [height, width, channels], its pts above the one before."""
-        format = self._spec.format
+        format = self._format
         expected = (format.height, format.width, format.channels)
         if frame.pixels.shape != expected or frame.pixels.dtype != np.uint8:
             got = f"{frame.pixels.dtype} {frame.pixels.shape}"
@@ -81,32 +87,42 @@ class Sink:
     @contextmanager
     def _complete(self) -> Iterator[None]:
         yield
-        count = self._spec.format.frame_count
+        count = self._format.frame_count
         if self._written != count:
             raise ValueError(f"{self._written} of {count} frames were written")
 
 
-def open_sink(path: Path, format: PictureFormat) -> Sink:
+def open_sink(place: Place, format: PictureFormat) -> Sink:
     """A sink for `frame_count` frames of uint8 [height, width, channels].
 
-    The extension decides: .png and .webp (lossless) for one frame; .mp4, .mkv, .y4m or a folder
-    of PNGs for a video; .npy for both, uint8 [frames, height, width, channels], or [height,
-    width, channels] for an image. A path without an extension, or an existing folder, is a
-    folder. WebP, MP4 and Y4M turn grey into RGB. MP4 keeps pts exactly, MKV to the millisecond,
-    Y4M the frame rate only, the others nothing. Raises what `check_sink` raises.
+    A pipe gets an image as PNG and a video as Y4M. Of a path, the extension decides: .png and .webp
+    (lossless) for one frame; .mp4, .mkv, .y4m or a folder of PNGs for a video; .npy for both, uint8
+    [frames, height, width, channels], or [height, width, channels] for an image. A path without an
+    extension, or an existing folder, is a folder. WebP, MP4 and Y4M turn grey into RGB. MP4 keeps
+    pts exactly, MKV to the millisecond, Y4M the frame rate only, the others nothing. Raises what
+    `check_sink` raises.
     """
-    check_sink(path, format)
-    return Sink(SinkSpec(path, format))
+    check_sink(place, format)
+    return Sink(place, format)
 
 
-def check_sink(path: Path, format: PictureFormat, *, reads: Path | None = None) -> None:
-    """Raise CodecError where `open_sink` could not write such frames to `path`.
+def check_sink(place: Place, format: PictureFormat, *, reads: Path | None = None) -> None:
+    """Raise CodecError where `open_sink` could not write such frames to `place`.
 
     For an early answer, before any decoding: the extension against the kind, the alpha channel
     and the number of frames, then what `check_output` looks at, with `reads` the input, then the
     size against what the extension holds.
     """
     still = format.kind == "image"
+    if isinstance(place, Pipe):
+        if format.channels == 4 and not still:
+            raise CodecError(
+                f"cannot write a video to '{place}': it goes there as .y4m, which has no alpha "
+                "channel, and the frames have",
+                remedy="name a file ending in one of .mkv .npy, or a folder",
+            )
+        return
+    path = place
     if is_folder_output(path):
         if still:
             what = "is a folder" if os.path.isdir(path) else "has no extension"
@@ -166,6 +182,20 @@ def _choose_writer(path: Path) -> Writer:
             return write_mkv
 
 
+def _pipe_writer(pipe: Pipe, format: PictureFormat) -> Write:
+    """One format for each kind: those that can be written from the first byte to the last."""
+    if format.kind == "video":
+        pipe.write(_y4m_header(format))
+        return lambda frame: pipe.write(_y4m_frame(frame))
+
+    def write(frame: Frame) -> None:
+        held = io.BytesIO()
+        save_image(held, frame.pixels, "PNG")
+        pipe.write(held.getvalue())
+
+    return write
+
+
 @contextmanager
 def _write_image(path: Path, spec: SinkSpec) -> Iterator[Write]:
     name = spec.path.suffix[1:].upper()
@@ -205,23 +235,27 @@ def _write_npy(path: Path, spec: SinkSpec) -> Iterator[Write]:
 
 @contextmanager
 def _write_y4m(path: Path, spec: SinkSpec) -> Iterator[Write]:
-    """Uncompressed 4:4:4 in BT.601 limited range, which readers assume of a Y4M file.
-
-    Rounding to 8-bit YUV loses a little: RGB comes back within about two levels.
-    """
-    format = spec.format
-    rate = format.frame_rate.limit_denominator(1_000_000)
     with path.open("wb") as file:
-        file.write(
-            f"YUV4MPEG2 W{format.width} H{format.height} F{rate.numerator}:{rate.denominator} "
-            "Ip A1:1 C444 XCOLORRANGE=LIMITED\n".encode()
-        )
+        file.write(_y4m_header(spec.format))
 
         def write(frame: Frame) -> None:
-            file.write(b"FRAME\n")
-            file.write(rgb_to_yuv(frame.pixels).data)
+            file.write(_y4m_frame(frame))
 
         yield write
+
+
+def _y4m_header(format: PictureFormat) -> bytes:
+    """Uncompressed 4:4:4 in BT.601 limited range, which readers assume of a Y4M file."""
+    rate = format.frame_rate.limit_denominator(1_000_000)
+    return (
+        f"YUV4MPEG2 W{format.width} H{format.height} F{rate.numerator}:{rate.denominator} "
+        "Ip A1:1 C444 XCOLORRANGE=LIMITED\n"
+    ).encode()
+
+
+def _y4m_frame(frame: Frame) -> bytes:
+    """Rounding to 8-bit YUV loses a little: RGB comes back within about two levels."""
+    return b"FRAME\n" + rgb_to_yuv(frame.pixels).tobytes()
 
 
 def rgb_to_yuv(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
