@@ -27,6 +27,7 @@ REQUIRE_VARIABLE = "TCNN_CODEC_REQUIRE"
 KNOWN = (
     *("avx512_vnni", "avx512", "bfloat16", "avx2", "sse41", "neon", "scalar"),
     *("aarch64", "cuda"),
+    *("node", "chromium"),
 )
 ISAS = ("avx512", "avx2", "scalar")
 

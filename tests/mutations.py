@@ -77,9 +77,8 @@ MUTATIONS: tuple[Mutation, ...] = (
 )
 
 
-def mutate(original: bytes, seed: tuple[int, ...]) -> bytes:
-    """The same seed, the same file; half the mutations are near the start, where headers are."""
-    rng = np.random.Generator(np.random.PCG64(seed))
+def damage(rng: np.random.Generator, original: bytes) -> bytes:
+    """Once or twice, half the times near the start, where headers are."""
     data = bytearray(original)
     for _ in range(int(rng.integers(1, 3))):
         if not data:
@@ -88,6 +87,11 @@ def mutate(original: bytes, seed: tuple[int, ...]) -> bytes:
         head = 256 if rng.integers(2) else len(data)
         data = mutation(rng, data[:head]) + data[head:]
     return bytes(data)
+
+
+def mutate(original: bytes, seed: tuple[int, ...]) -> bytes:
+    """The same seed, the same file."""
+    return damage(np.random.Generator(np.random.PCG64(seed)), original)
 
 
 def seal_png(data: bytes) -> bytes:

@@ -185,12 +185,17 @@ def plain_payload(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> bytes:
     return plain_encode(matrices)
 
 
-def plain_tensors(spec: SirenSpec, payload: bytes) -> list[tuple[int, list[int]]] | None:
-    """The step index and the integers of each tensor; None for an impossible code."""
+def payload_shapes(spec: SirenSpec) -> list[tuple[int, int, bool]]:
+    """Rows and columns of every matrix of a payload, and whether it has signs."""
     shapes = [(spec.hidden_layers + 2, 2, True)]
     for layer, (rows, columns) in enumerate(spec.layer_shapes):
         shapes += [(rows, columns, True), (1, rows, layer > spec.hidden_layers)]
-    found = plain_decode(payload, shapes)
+    return shapes
+
+
+def plain_tensors(spec: SirenSpec, payload: bytes) -> list[tuple[int, list[int]]] | None:
+    """The step index and the integers of each tensor; None for an impossible code."""
+    found = plain_decode(payload, payload_shapes(spec))
     if found is None:
         return None
     steps = list(accumulate(found[0], lambda a, b: [a[0] + b[0], a[1] + b[1]], initial=[80, 80]))
