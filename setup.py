@@ -1,4 +1,4 @@
-"""Runs CMake for the native modules; everything else is in pyproject.toml."""
+"""Runs CMake for the native modules, and adds the page; everything else is in pyproject.toml."""
 
 import os
 import shutil
@@ -9,8 +9,23 @@ from pathlib import Path
 import pybind11
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent.resolve()
+
+
+class PageBuild(build_py):
+    """Puts web/, which stands beside the package, into it. An editable installation has no need."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        target = Path(self.build_lib) / "tcnn_codec" / "web"
+        target.mkdir(parents=True, exist_ok=True)
+        for suffix in ("html", "css", "js"):
+            for file in (ROOT / "web").glob(f"*.{suffix}"):
+                shutil.copy(file, target)
 
 
 class CMakeBuild(build_ext):
@@ -52,5 +67,5 @@ setup(
         Extension("tcnn_codec._cpu", sources=[], optional=True),
         Extension("tcnn_codec._cuda", sources=[], optional=True),
     ],
-    cmdclass={"build_ext": CMakeBuild},
+    cmdclass={"build_py": PageBuild, "build_ext": CMakeBuild},
 )

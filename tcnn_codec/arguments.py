@@ -50,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_decode(commands)
     _add_info(commands)
     _add_eval(commands)
+    _add_view(commands)
     _add_doctor(commands)
     return parser
 
@@ -155,6 +156,17 @@ def _add_eval(commands: Any) -> None:
     _add_threads(command)
     _add_max_pixels(command)
     _add_json(command)
+
+
+def _add_view(commands: Any) -> None:
+    command = commands.add_parser("view", help="show a .tcnn file in a browser")
+    command.add_argument("input", metavar="FILE.tcnn", type=Path)
+    command.add_argument(
+        "--port", type=_integer, default=0, metavar="N", help="of the server (default any)"
+    )
+    command.add_argument(
+        "--no-browser", action="store_true", help="print the address and open no browser"
+    )
 
 
 def _add_doctor(commands: Any) -> None:

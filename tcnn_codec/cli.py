@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tcnn_codec.arguments import option_names, parse
@@ -154,6 +155,16 @@ def _eval(options: argparse.Namespace) -> None:
     )
 
 
+def _view(options: argparse.Namespace) -> None:
+    from tcnn_codec.view import view_file
+
+    with view_file(options.input, port=options.port, browser=not options.no_browser) as server:
+        print_line(f"{server.address} shows '{options.input}' until this is interrupted")
+        # An interrupt is how it ends, and is nothing to complain about.
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
 def _doctor(options: argparse.Namespace) -> None:
     from tcnn_codec.doctor import examine
 
@@ -172,5 +183,6 @@ _COMMANDS = {
     "decode": _decode,
     "info": _info,
     "eval": _eval,
+    "view": _view,
     "doctor": _doctor,
 }

@@ -158,7 +158,6 @@ def test_every_fault_of_the_document_has_a_file() -> None:
     assert names == seen | set(payloads()) | {"too many pixels", "too much work"}
 
 
-
 def test_faults_of_the_file(javascript: Decode) -> None:
     found = javascript([data for data, _ in FAULTS.values()])
     for (name, (data, _)), each in zip(FAULTS.items(), found, strict=True):

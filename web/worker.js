@@ -1,9 +1,8 @@
 /**
  * Decodes in a thread of its own, so that the page stays alive. Messages to it:
  *
- *     { open: bytes, maxPixels }                       the file of all that follows
- *     { render: id, frame, width, height, window }   one rendering, see bands()
- *     { cancel: true }                                 the rendering that is going on
+ *     { open: bytes, maxPixels }                      the file of all that follows
+ *     { render: id, frame, width, height, window }    one rendering, as bands() takes it
  *
  * Messages from it are `{ opened }` with what the page shows of the file, `{ band: id, … }` for
  * rows of a rendering, `{ done: id, milliseconds }`, and `{ failed: message, id }`. A rendering
@@ -21,14 +20,11 @@ let order = 0;
 
 self.onmessage = ({ data }) => {
   const mine = ++order;
-  if (data.open) {
-    attempt(() => self.postMessage({ opened: openFile(data) }));
-  } else if (data.render !== undefined) {
-    attempt(() => render(data, () => mine === order), data.render);
-  }
+  if (data.open) attempt(() => self.postMessage({ opened: openFile(data) }));
+  else attempt(() => render(data, () => mine === order), data.render);
 };
 
-/** Tells the page what went wrong instead of nothing. */
+/** Tells the page what went wrong. */
 async function attempt(work, id) {
   try {
     await work();
