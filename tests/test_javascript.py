@@ -44,6 +44,7 @@ CLASSES = {
     "the checksum": "chunk checksum",
     "1 bytes follow": "trailing bytes",
 }
+LIMITS = {"too many pixels", "too many parameters", "too much work"}
 #: Of golden files; the damage is put behind checksums that are right.
 MUTATIONS = 100
 
@@ -155,7 +156,7 @@ def test_every_fault_of_the_document_has_a_file() -> None:
         next(fault for start, fault in CLASSES.items() if refusal(data).startswith(start))
         for data, _ in FAULTS.values()
     }
-    assert names == seen | set(payloads()) | {"too many pixels", "too much work"}
+    assert names == seen | set(payloads()) | LIMITS
 
 
 def test_faults_of_the_file(javascript: Decode) -> None:
@@ -223,6 +224,18 @@ def test_limits(javascript: Decode) -> None:
     data = image(huge, b"", 16384, 16384)
     assert javascript([data])[0]["fault"] == "too much work"
     assert refusal(data).startswith("decoding takes ")
+    many = StreamInfo(
+        "video",
+        height=1,
+        width=1,
+        channels=1,
+        networks=(replace(huge, axes=3, out_channels=1),) * 64,
+        chunk_frames=(1,) * 64,
+        timestamps=tuple(range(64)),
+    )
+    data = write_stream(many, [b""] * 64)
+    assert javascript([data])[0]["fault"] == "too many parameters"
+    assert "parameters are in 0 bytes" in refusal(data)
 
 
 def test_damage_behind_right_checksums(javascript: Decode) -> None:

@@ -14,6 +14,7 @@ export const FAULTS = Object.freeze([
   'header field out of range',
   'trailing bytes',
   'too many pixels',
+  'too many parameters',
   'too much work',
   'truncated record',
   'chunk checksum',

@@ -114,21 +114,32 @@ export function parseHeader(bytes, { maxPixels = DEFAULT_MAX_PIXELS } = {}) {
 }
 
 /**
- * Checks the work of decoding some chunks in full, against the limit of section 9. What
- * decodeChunk() does for one chunk, this does for the sum of several.
+ * Checks the parameters of some chunks, and the work of decoding them in full, against the limits of
+ * section 9. What decodeChunk() does for one chunk, this does for the sum of several.
  *
  * @param {Header} header
  * @param {Chunk[]} chunks of that header
- * @throws {TcnnError} 'too much work'
+ * @throws {TcnnError} 'too many parameters' or 'too much work'
  */
 export function checkWork(header, chunks) {
   // Such products exceed 2^53 where `maxPixels` is raised.
   let work = 0n;
   let payloads = 0n;
+  let parameters = 0n;
   for (const chunk of chunks) {
     const pixels = BigInt(header.height * header.width * chunk.frames);
     work += pixels * BigInt(chunk.network.parameters + 1024);
     payloads += BigInt(chunk.bytes);
+    parameters += BigInt(chunk.network.parameters);
+  }
+  const most = 2048n * (payloads + 8192n);
+  if (parameters > most) {
+    throw new TcnnError(
+      'too many parameters',
+      `networks have ${grouped(parameters)} parameters in ${grouped(payloads)} bytes`,
+      `${grouped(most)} are allowed`,
+      'decode fewer frames at a time; no encoder makes such files',
+    );
   }
   const allowed = 4n * BigInt(header.maxPixels) * (payloads + 4096n);
   if (work > allowed) {

@@ -7,8 +7,8 @@
 
 import { Client } from './client.js';
 import { listen } from './gestures.js';
-import { Player } from './player.js';
-import { Viewer, chunkAt } from './viewer.js';
+import { Player, range } from './player.js';
+import { Viewer } from './viewer.js';
 
 /** Rows of the table of chunks, of which a file may have tens of thousands. */
 const MOST_ROWS = 1000;
@@ -45,7 +45,9 @@ async function open(name, read) {
     const file = await client.open(buffer, maxPixels);
     if (mine === opened) show(file, name);
   } catch (error) {
-    if (mine === opened) showError(`'${name}': ${error.message}`);
+    if (mine !== opened) return;
+    showError(`'${name}': ${error.message}`);
+    find('welcome').hidden = false;
   }
 }
 
@@ -113,26 +115,25 @@ function describe({ hiddenLayers, width, frequencies, scale, parameters: total }
   return `${layers}; ${frequencies ? encoding : 'no frequencies'}; ${number(total)} parameters`;
 }
 
+/** The table of chunks. Chunks and frames are counted from 0, as the command line does. */
 function showIndex(file) {
-  const rows = file.chunks.slice(0, MOST_ROWS).map((chunk, i) => {
+  const several = new Set(file.chunks.map(({ network }) => network)).size > 1;
+  const rows = file.chunks.slice(0, MOST_ROWS).map(({ firstFrame, frames, ...chunk }, i) => {
+    const place = element(file.kind === 'video' ? 'button' : 'span', number(i));
+    place.addEventListener('click', () => player.seek(firstFrame));
+    const texts = [range(firstFrame, frames), number(chunk.offset), number(chunk.bytes)];
+    if (several) texts.push(`${chunk.network.hiddenLayers} × ${chunk.network.width}`);
     const row = document.createElement('tr');
-    const first = element(file.kind === 'video' ? 'button' : 'span', number(i + 1));
-    first.addEventListener('click', () => player.seek(chunk.firstFrame));
-    if (file.kind === 'video') first.title = `Go to chunk ${i + 1}`;
-    row.append(element('td', first));
-    const last = chunk.firstFrame + chunk.frames;
-    const frames = chunk.frames > 1 ? `${chunk.firstFrame + 1}–${last}` : `${last}`;
-    const network = `${chunk.network.hiddenLayers} × ${chunk.network.width}`;
-    const texts = [frames, network, number(chunk.offset), number(chunk.bytes)];
-    row.append(...texts.map((text) => element('td', text)));
+    row.append(...[place, ...texts].map((content) => element('td', content)));
     return row;
   });
   if (file.chunks.length > MOST_ROWS) {
     const more = element('td', `and ${number(file.chunks.length - MOST_ROWS)} more`);
-    more.colSpan = 5;
+    more.colSpan = 4;
     rows.push(element('tr', more));
   }
   find('index').replaceChildren(...rows);
+  find('index-network').hidden = !several;
 }
 
 function element(name, content) {
@@ -163,9 +164,7 @@ viewer.addEventListener('busy', ({ detail: fraction }) => {
   if (fraction === null) showError('');
 });
 viewer.addEventListener('fail', ({ detail: error }) => {
-  const chunk = viewer.file.chunks.indexOf(chunkAt(viewer.file, viewer.frame));
-  const place = viewer.file.kind === 'video' ? `Chunk ${chunk + 1} cannot be shown: ` : '';
-  showError(place + error.message);
+  showError(`'${find('name').textContent}': ${error.message}`);
 });
 find('zoom-in').addEventListener('click', () => viewer.zoomTo(viewer.zoom * ZOOM_STEP));
 find('zoom-out').addEventListener('click', () => viewer.zoomTo(viewer.zoom / ZOOM_STEP));

@@ -150,8 +150,8 @@ export class Player {
   show() {
     const { file, frame, elements } = this;
     this.chunk = file.chunks.indexOf(chunkAt(file, frame));
-    const chunk = `chunk ${this.chunk + 1} of ${file.chunks.length}`;
-    const place = `frame ${frame + 1} of ${file.frames}, ${chunk}`;
+    const chunk = `chunk ${this.chunk} of ${range(0, file.chunks.length)}`;
+    const place = `frame ${frame} of ${range(0, file.frames)}, ${chunk}`;
     elements.position.value = `${clock(file.seconds[frame])} / ${clock(this.duration)} · ${place}`;
     elements.time.value = frame;
     elements.time.setAttribute('aria-valuetext', place);
@@ -180,6 +180,11 @@ export class Player {
       context.fillRect(from, strip.height - height, Math.max(to - from - gap, 1), height);
     });
   }
+}
+
+/** The first and the last of some frames or chunks, as text. */
+export function range(first, count) {
+  return count > 1 ? `${first}–${first + count - 1}` : `${first}`;
 }
 
 /** Seconds as minutes, seconds and hundredths. */

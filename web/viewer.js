@@ -206,7 +206,7 @@ export class Viewer extends EventTarget {
     canvas.height = height;
     // Through a transparent picture, the rows of an older one would be seen.
     canvas.hidden = !gradually || file.channels === 4;
-    const context = canvas.getContext('2d', { alpha: file.channels === 4 });
+    const context = canvas.getContext('2d');
     const layer = { canvas, full, from, to, frame, done: false };
     const pending = this.layers.filter((other) => !other.done);
     this.layers = [...this.layers.filter((other) => other.done), layer];

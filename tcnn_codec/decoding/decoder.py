@@ -28,6 +28,9 @@ PIXEL_WORK = 1024
 #: Multiply-adds that every byte of payload may cost for each of max_pixels, and bytes for nothing.
 #: A byte of an honest payload holds about two parameters.
 BYTE_WORK, FREE_BYTES = 4, 4096
+#: Parameters that every byte of payload may hold, and bytes for nothing. Zeros alone, which are the
+#: cheapest there is, come to 1,430 in a byte.
+BYTE_PARAMETERS, FREE_PARAMETER_BYTES = 2048, 8192
 
 
 def decode_file(
@@ -73,6 +76,7 @@ def decode_frames(
     first, stop = frame_range(info, first, stop)
     size = scaled_grid(info, scale, max_pixels)
     chunks = info.chunks_of(first, stop)
+    check_parameters(info, chunks)
     check_work(info, chunks, size, max_pixels)
     renderer = info.family.renderer(threads)
     for index in chunks:
@@ -163,6 +167,22 @@ def scaled_grid(info: StreamInfo, scale: float, max_pixels: int) -> Grid:
             "lower `scale` or raise `max_pixels`",
         )
     return grid
+
+
+def check_parameters(info: StreamInfo, chunks: range) -> None:
+    """Raises CodecError where these chunks have far more parameters than their bytes can hold.
+
+    A code goes on behind its end, so that a few bytes decode to as many integers as a network has
+    (docs/format.md, section 9).
+    """
+    parameters = sum(info.networks[i].parameter_count for i in chunks)
+    size = sum(info.chunk_bytes[i] for i in chunks)
+    if parameters > (most := BYTE_PARAMETERS * (size + FREE_PARAMETER_BYTES)):
+        raise CodecError(
+            f"{parameters} parameters are in {size} bytes",
+            f"the limit is {most}, which grows with the bytes",
+            "select fewer `frames`; no encoder makes such files",
+        )
 
 
 def check_work(info: StreamInfo, chunks: range, size: Grid, max_pixels: int) -> None:

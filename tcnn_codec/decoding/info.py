@@ -12,7 +12,7 @@ from tcnn_codec.bitstream.header import (
     write_header,
 )
 from tcnn_codec.bitstream.records import read_chunk
-from tcnn_codec.decoding.decoder import open_stream
+from tcnn_codec.decoding.decoder import check_parameters, open_stream
 from tcnn_codec.errors import BitstreamError
 from tcnn_codec.io import Place
 
@@ -29,6 +29,7 @@ def info_file(
         info = read_header(stream, max_pixels=max_pixels)
         if strict:
             _check_header(stream, info)
+            check_parameters(info, range(info.chunk_count))
         for index in range(info.chunk_count):
             payload = read_chunk(stream, info, index)
             if strict:
