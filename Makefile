@@ -4,7 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := CMakeLists.txt setup.py $(shell find csrc -type f)
 
-.PHONY: help demo test lint bench cuda doctor clean
+# Of each fuzz target.
+FUZZ_SECONDS ?= 30
+
+.PHONY: help demo test lint bench fuzz cuda doctor clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -27,7 +30,7 @@ lint: .venv/installed  ## ruff, mypy --strict, clang-format, and the compiler's 
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $$(find csrc tests/cuda tests/integer -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inl')
+	$(BIN)/clang-format --dry-run --Werror $$(find csrc fuzz tests/cuda tests/integer -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inl')
 	$(BIN)/cmake -S . -B build/lint -G Ninja -DTCNN_CODEC_WERROR=ON --log-level=WARNING \
 	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
 	  -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir)
@@ -37,6 +40,9 @@ bench: .venv/installed  ## the benchmarks that compare times, in their quick for
 	$(BIN)/python bench/kernels.py --quick --json build/kernels.json
 	$(BIN)/python bench/encode_time.py demo/photo.png --quick --json build/encode_time.json --plot build/encode_time.png
 	$(BIN)/python bench/compare.py bench/results/kernels.json build/kernels.json
+
+fuzz: .venv/installed  ## run each fuzz target with sanitizers for FUZZ_SECONDS, which needs clang
+	$(BIN)/python fuzz/run.py --seconds $(FUZZ_SECONDS)
 
 cuda: .venv/installed  ## compile the CUDA kernels for every GPU, which needs nvcc; none may spill
 	$(BIN)/python tests/cuda/compile.py

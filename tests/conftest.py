@@ -28,6 +28,7 @@ KNOWN = (
     *("avx512_vnni", "avx512", "bfloat16", "avx2", "sse41", "neon", "scalar"),
     *("aarch64", "cuda"),
     *("node", "chromium"),
+    "clang",  # of .ci/run, for fuzzing
 )
 ISAS = ("avx512", "avx2", "scalar")
 

@@ -65,6 +65,7 @@ FLOW = (
     "decoding.eval",
     "progress",
     "doctor",
+    "view",
     "console",
     "arguments",
     "cli",

@@ -9,6 +9,7 @@ import subprocess
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,21 @@ def test_a_window_at_another_size_is_exact(javascript: Decode, plain: bool, scal
         (found,) = javascript([data], plain=plain, width=width, height=height, window=window)
         expected = whole[..., 1 : height - 1, 2 : width - 1, :]
         assert np.array_equal(found["samples"], expected.ravel())
+
+
+def test_the_readme_shows_what_works(javascript: Decode, tmp_path: Path) -> None:
+    text = (ROOT / "web" / "README.md").read_text()
+    code = text.split("```js\n")[1].split("```")[0]
+    golden = GOLDEN["v3_wide"]
+    script = tmp_path / "readme.mjs"
+    script.write_text(
+        "import { readFileSync } from 'node:fs';\n"
+        f"const bytes = new Uint8Array(readFileSync('{golden}'));\n"
+        + code.replace("./web/", f"{ROOT}/web/")
+        + "console.log(samples.length, corner.length);\n"
+    )
+    done = subprocess.run(["node", script], capture_output=True, text=True)
+    assert done.stdout == f"{np.load(golden.with_suffix('.npy')).size} {48 * 32 * 3}\n", done.stderr
 
 
 def test_some_frames_are_exact(javascript: Decode) -> None:

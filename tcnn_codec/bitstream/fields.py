@@ -135,12 +135,12 @@ def _read_varints(data: bytes) -> tuple[I64, str]:
     """All varints up to the first that is faulty, int64 [varints], and what is wrong with that."""
     octets = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(octets < 128)
-    starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)[: ends.size]
-    lengths = ends - starts + 1
-    values = np.zeros(ends.size, np.int64)
-    for place in range(min(MAX_VARINT_BYTES, int(lengths.max(initial=0)))):
+    lengths = np.minimum(np.diff(ends, prepend=-1), MAX_VARINT_BYTES + 1).astype(np.int8)
+    # From the last digit, which is the most significant, to the first.
+    values = octets[ends].astype(np.int64)
+    for place in range(1, min(MAX_VARINT_BYTES, int(lengths.max(initial=0)))):
         has = np.flatnonzero(lengths > place)
-        values[has] |= (octets[starts[has] + place].astype(np.int64) & 127) << (7 * place)
+        values[has] = values[has] << 7 | octets[ends[has] - place] & 127
     too_long = lengths > MAX_VARINT_BYTES
     wrong = np.flatnonzero(too_long | ((lengths > 1) & (octets[ends] == 0)))
     if not wrong.size:
