@@ -6,6 +6,7 @@ The page decodes the file itself (web/decoder.js); what is served is the page an
 from __future__ import annotations
 
 import errno
+import sys
 import threading
 import webbrowser
 from functools import partial
@@ -54,6 +55,11 @@ class ViewServer(ThreadingHTTPServer):
         self.address = (
             f"http://{ADDRESS}:{self.server_port}/?file={quote(FILE + quote(path.name), safe='/')}"
         )
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A browser that leaves before it has all is no fault."""
+        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 def view_file(path: Path, *, port: int = 0, browser: bool = True) -> ViewServer:

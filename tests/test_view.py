@@ -229,6 +229,59 @@ def test_the_page_shows_a_picture_exactly(browser: Chromium, name: str) -> None:
         wait_for_pixels(browser, tcnn_codec.decode(path, scale=2))
 
 
+def test_a_window_is_exact_and_can_be_moved(browser: Chromium) -> None:
+    """Where the picture is larger than the page, what is seen of it is rendered alone."""
+    path = GOLDEN / "v3_rgb.tcnn"
+    whole = tcnn_codec.decode(path, scale=64)
+    with serving(path) as server:
+        browser.open(server.address)
+        browser.wait(READY)
+        while browser.run("document.getElementById('zoom-value').value") != "6400 %":
+            click(browser, "zoom-in")
+        corners = [wait_for_window(browser, whole)]
+        drag = [("mousePressed", 300, 300), ("mouseMoved", 250, 280), ("mouseReleased", 250, 280)]
+        for kind, x, y in drag:
+            browser.call(
+                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
+            )
+        corners.append(wait_for_window(browser, whole))
+    assert np.subtract(*corners).tolist() == [-20, -50]
+
+
+def wait_for_window(browser: Chromium, whole: Any) -> tuple[int, int]:
+    """Row and column of `whole` where that begins which the page shows, when it is rendered."""
+    browser.run("new Promise(requestAnimationFrame)")  # it begins with the next one
+    browser.wait(READY)
+    found = pixels_of(browser)[..., :3]
+    height, width = found.shape[:2]
+    assert height < whole.shape[0]
+    assert width < whole.shape[1]
+    rows, columns = whole.shape[0] - height + 1, whole.shape[1] - width + 1
+    places = (whole[:rows, :columns] == found[0, 0]).all(axis=-1)
+    for y, x in np.argwhere(places).tolist():
+        if np.array_equal(whole[y : y + height, x : x + width], found):
+            return y, x
+    pytest.fail("the page shows no window of the picture")
+
+
+def test_the_page_shows_transparency(browser: Chromium) -> None:
+    """Colours of a canvas are kept as products with alpha, so that only alpha is exact."""
+    path = GOLDEN / "v3_rgba.tcnn"
+    expected = np.load(path.with_suffix(".npy")).astype(int)
+    with serving(path) as server:
+        browser.open(server.address)
+        browser.wait(READY)
+        click(browser, "zoom-one")
+        browser.wait(f"{READY} && document.querySelector('#stage canvas').width === 19")
+        found = pixels_of(browser).astype(int)
+        assert browser.run("document.querySelectorAll('#stage .backdrop').length") == 1
+    alpha = expected[..., 3:]
+    assert np.array_equal(found[..., 3:], alpha)
+    # Half a unit of the product, in units of the colour, and half a unit of that.
+    errors = np.abs(found - expected)[..., :3] * alpha
+    assert (errors <= 255 / 2 + alpha / 2).all()
+
+
 def test_the_page_plays_a_video(browser: Chromium) -> None:
     path = GOLDEN / "v3_video.tcnn"
     frames = np.load(path.with_suffix(".npy"))

@@ -129,7 +129,7 @@ function showIndex(file) {
   });
   if (file.chunks.length > MOST_ROWS) {
     const more = element('td', `and ${number(file.chunks.length - MOST_ROWS)} more`);
-    more.colSpan = 4;
+    more.colSpan = several ? 5 : 4;
     rows.push(element('tr', more));
   }
   find('index').replaceChildren(...rows);
