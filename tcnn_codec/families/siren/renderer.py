@@ -7,12 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tcnn_codec.checks import whole_number
 from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.dtypes import U8
-from tcnn_codec.errors import BackendUnavailable, CodecError
-from tcnn_codec.families.contract import MAX_THREADS
-from tcnn_codec.families.siren.backends.cpu import ISA_VARIABLE, usable_cores
+from tcnn_codec.families.siren.backends.cpu import ISA_VARIABLE, refusals, thread_count
 from tcnn_codec.families.siren.backends.inputs import (
     encode_axes_integers,
     native_integers,
@@ -36,18 +33,9 @@ class SirenRenderer:
     """
 
     def __init__(self, threads: int = 0, isa: str = "") -> None:
-        threads = whole_number("`threads`", threads, 0, MAX_THREADS, "0 takes every core")
-        count = threads or usable_cores()
-        try:
+        count = thread_count(threads)
+        with refusals(count):
             self._siren = _cpu.IntegerSiren(isa or _usual_isa(), count)
-        except ValueError as error:
-            raise BackendUnavailable(str(error)) from None
-        except RuntimeError as error:
-            raise CodecError(
-                f"{count} threads cannot be started ({error})",
-                "allowed is what the system gives a process",
-                "lower `threads`",
-            ) from None
 
     @property
     def device(self) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,23 +42,14 @@ class CpuBackend:
     name = "cpu"
 
     def __init__(self, threads: int = 0, isa: str = "", precision: str = "float32") -> None:
-        threads = whole_number("`threads`", threads, 0, MAX_THREADS, "0 takes every core")
+        count = thread_count(threads)
         one_of("`precision`", precision, ("auto", *PRECISIONS_OF["cpu"]), "auto")
         chosen = isa or os.environ.get(ISA_VARIABLE, "") or _cpu.available_isas()[0]
-        count = threads or usable_cores()
-        try:
+        with refusals(count):
             bfloat16 = precision == "bfloat16" or (
                 precision == "auto" and _cpu.has_bfloat16(chosen)
             )
             self._siren = _cpu.Siren(chosen, count, bfloat16)
-        except ValueError as error:
-            raise BackendUnavailable(str(error)) from None
-        except RuntimeError as error:
-            raise CodecError(
-                f"{count} threads cannot be started ({error})",
-                "allowed is what the system gives a process",
-                "lower `threads`",
-            ) from None
 
     @property
     def device(self) -> str:
@@ -119,6 +112,35 @@ class CpuBackend:
         from tcnn_codec.families.siren.backends.cpu_trainer import CpuTrainer
 
         return CpuTrainer(self._siren, job, state)
+
+
+def thread_count(threads: int) -> int:
+    """How many threads an option asks for, 0 being every core that this process may use.
+
+    Raises CodecError for a number that is not allowed anywhere.
+    """
+    return whole_number("`threads`", threads, 0, MAX_THREADS, "0 takes every core") or (
+        usable_cores()
+    )
+
+
+@contextmanager
+def refusals(threads: int) -> Iterator[None]:
+    """What a native engine refuses when it is made with so many threads, as errors of ours.
+
+    Raises BackendUnavailable for an instruction set that this machine or build lacks, CodecError
+    for threads that the system does not give.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise BackendUnavailable(str(error)) from None
+    except RuntimeError as error:
+        raise CodecError(
+            f"{threads} threads cannot be started ({error})",
+            "allowed is what the system gives a process",
+            "lower `threads`",
+        ) from None
 
 
 def usable_cores() -> int:
