@@ -1,4 +1,5 @@
-"""Builds the fuzz targets with sanitizers and runs each of them for a while.
+"""Builds the fuzz targets with sanitizers and runs each of them for a while, as many at a time as
+there are cores.
 
 python fuzz/run.py [--seconds 30] [--runs N] [TARGET …]: prints a line for each target, and exits 1
 where one of them found something, which then lies in build/fuzz/findings. What made new paths stays
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from seeds import write_seeds
@@ -117,7 +119,9 @@ def main() -> None:
         sys.exit("error: there is no Atheris; the dev extra has it for x86-64")
     build()
     targets = options.targets or [*NATIVE, *PYTHON]
-    if not all([run(target, options.seconds, options.runs) for target in targets]):
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as cores:
+        sound = list(cores.map(lambda name: run(name, options.seconds, options.runs), targets))
+    if not all(sound):
         sys.exit(1)
 
 

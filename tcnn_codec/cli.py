@@ -158,11 +158,11 @@ def _eval(options: argparse.Namespace) -> None:
 def _view(options: argparse.Namespace) -> None:
     from tcnn_codec.view import view_file
 
-    with view_file(options.input, port=options.port, browser=not options.no_browser) as server:
+    server = view_file(options.input, port=options.port, browser=not options.no_browser)
+    # An interrupt is how it ends, and is nothing to complain about.
+    with server, suppress(KeyboardInterrupt):
         print_line(f"{server.address} shows '{options.input}' until this is interrupted")
-        # An interrupt is how it ends, and is nothing to complain about.
-        with suppress(KeyboardInterrupt):
-            server.serve_forever()
+        server.serve_forever()
 
 
 def _doctor(options: argparse.Namespace) -> None:

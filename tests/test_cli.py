@@ -379,7 +379,7 @@ def test_doctor_where_the_forced_instruction_set_is_missing(
 def test_help_names_every_option() -> None:
     parser = make_parser()
     (commands,) = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-    assert set(commands.choices) == {"encode", "decode", "info", "eval", "doctor"}
+    assert set(commands.choices) == {"encode", "decode", "info", "eval", "view", "doctor"}
     top = call("--help")
     assert (top.status, top.err) == (0, "")
     for name, command in commands.choices.items():

@@ -226,7 +226,11 @@ CASES = {
     "eval photo.png stream.png --plot stream.png": ("'stream.png'", "the input itself"),
     EVAL + "--threads 1025": ("threads is 1025;", "0 to 1024", "0 takes every core"),
     "": ("required: COMMAND", HELP),
-    "compress photo.png": ("'compress'", "'encode', 'decode', 'info', 'eval', 'doctor'", HELP),
+    "compress photo.png": (
+        "'compress'",
+        "'encode', 'decode', 'info', 'eval', 'view', 'doctor'",
+        HELP,
+    ),
     "encode photo.png": ("required: OUTPUT.tcnn", HELP),
     "info photo.tcnn more": ("more", HELP),
 }

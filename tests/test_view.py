@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import os
 import shutil
@@ -130,11 +131,21 @@ def test_bad_files_and_ports_are_refused(tmp_path: Path) -> None:
             ViewServer(GOLDEN / "v3_rgb.tcnn", port)
 
 
+def start(*options: str, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tcnn_codec", "view", str(GOLDEN / "v3_rgb.tcnn"), *options]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+        # Tests that a shell runs in the background would hand on that interrupts are ignored.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+
+
 def test_the_command_prints_its_address_and_ends_quietly() -> None:
-    command = [sys.executable, "-m", "tcnn_codec", "view", str(GOLDEN / "v3_rgb.tcnn")]
-    with subprocess.Popen(
-        [*command, "--no-browser"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as running:
+    with start("--no-browser") as running:
         assert running.stdout
         line = running.stdout.readline()
         address = line.split()[0]
@@ -152,9 +163,7 @@ def test_a_browser_is_asked_to_open_it(tmp_path: Path) -> None:
         f"#!/bin/sh\necho \"$1\" > '{opened}.part' && mv '{opened}.part' '{opened}'\n"
     )
     script.chmod(0o755)
-    command = [sys.executable, "-m", "tcnn_codec", "view", str(GOLDEN / "v3_rgb.tcnn")]
-    environment = os.environ | {"BROWSER": f"{script} %s"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as running:
+    with start(BROWSER=f"{script} %s") as running:
         assert running.stdout
         address = running.stdout.readline().split()[0]
         for _ in range(600):
