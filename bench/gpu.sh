@@ -57,7 +57,7 @@ export WHEELS=${WHEELS:-}
 step build 160 build
 step doctor 30 "$PYTHON" -m tcnn_codec doctor
 export TCNN_CODEC_REQUIRE=cuda
-step kernels 120 "$PYTHON" -m pytest tests/test_cuda_backend.py -k gpu
+step kernels 120 "$PYTHON" -m pytest tests/test_cuda_backend.py tests/test_cuda_integer.py -k gpu
 LINES_SHOWN=80 step bench "${BENCH_SECONDS:-180}" "$PYTHON" bench/gpu.py "$@" --json "$OUT/gpu.json"
 step memcheck 60 sanitize memcheck
 step racecheck 60 sanitize racecheck
