@@ -7,7 +7,8 @@ a batch as encoding takes it; its time is the difference of two calls of unlike 
 copies to and from the GPU do not count. PyTorch's is forward, loss, backward and Adam, eager and
 compiled with CUDA graphs, products in float32, TensorFloat-32 or bfloat16; tinycudann's the same
 through its CutlassMLP with sine (no biases, and its own float16), where it is installed. Images are
-encoded as `encode` does it, wall clock.
+encoded as `encode` does it, wall clock. Networks are rendered in integers, samples copied back, by
+the GPU and by the processor beside it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from common import ROOT, Table, begin, parser, write
+from kernels import DECODED, random_tensors
 from paper import PaperFit, full_image
 
 from tcnn_codec.config import make_config
@@ -33,6 +35,7 @@ from tcnn_codec.dtypes import U8
 from tcnn_codec.encoding.encoder import encode_file
 from tcnn_codec.families.siren.backends.cuda import Choices, CudaBackend
 from tcnn_codec.families.siren.backends.tinycudann import cutlass_mlp
+from tcnn_codec.families.siren.renderer import SirenRenderer
 from tcnn_codec.families.siren.spec import SirenSpec
 from tcnn_codec.families.siren.start import initialise
 from tcnn_codec.grid import Grid
@@ -235,6 +238,26 @@ def measure_encodes(images: list[Path]) -> list[dict[str, Any]]:
     return rows
 
 
+def measure_renders(rounds: int) -> list[dict[str, Any]]:
+    """A 768x512 picture from its integers; the samples of both must be the same."""
+    print()
+    table = Table("render in integers".ljust(52), "ms")
+    rows = []
+    for name, spec in DECODED.items():
+        tensors = random_tensors(spec)
+        renderers = {"CUDA": CudaBackend().renderer(), "CPU": SirenRenderer()}
+        first, second = (r.render(spec, tensors, GRID) for r in renderers.values())
+        if not np.array_equal(first, second):
+            raise SystemExit(f"{name}: the GPU and the processor render other samples")
+        for contestant, renderer in renderers.items():
+            run = partial(renderer.render, spec, tensors, GRID)
+            milliseconds = 1e3 * statistics.median(seconds(run) for _ in range(rounds))
+            row = {"operation": "render", "network": name, "contestant": contestant}
+            rows.append(row | {"milliseconds": milliseconds})
+            table.row(f"{name}, {contestant}, {renderer.device}", f"{milliseconds:.2f}")
+    return rows
+
+
 def main() -> None:
     made = parser(__doc__, quick="one network, one round, no ways to launch but the usual")
     made.add_argument("images", type=Path, nargs="*", metavar="IMAGE")
@@ -257,6 +280,7 @@ def main() -> None:
                     rows.append(row)
                     table.row(f"{name}, {contestant}", f"{row['microseconds']:.1f}")
         if group is usual:
+            rows += measure_renders(4 * rounds)
             rows += measure_encodes(options.images or [ROOT / "demo" / "photo.png"])
         else:
             print_ratios(rows)

@@ -44,11 +44,12 @@ build() {
   TCNN_CODEC_CUDA=ON "$PYTHON" -m pip install --no-build-isolation --no-deps -e .
 }
 
-SMALL='gpu and (thin-3 or one-pixel or odd-17 or odd-97) and not fifty'
+SMALL='gpu and (thin-3 or one-pixel or odd-17 or odd-97 or five-69) and not fifty'
 sanitize() {
   # Not through torch's cache, in which an overrun would go unseen.
   PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool "$1" --report-api-errors no \
-    --error-exitcode 1 "$PYTHON" -m pytest tests/test_cuda_backend.py -p no:cacheprovider -k "$SMALL"
+    --error-exitcode 1 "$PYTHON" -m pytest tests/test_cuda_backend.py tests/test_cuda_integer.py \
+    -p no:cacheprovider -k "$SMALL"
 }
 
 export -f build sanitize
