@@ -254,7 +254,7 @@ def measure_renders(rounds: int) -> list[dict[str, Any]]:
             milliseconds = 1e3 * statistics.median(seconds(run) for _ in range(rounds))
             row = {"operation": "render", "network": name, "contestant": contestant}
             rows.append(row | {"milliseconds": milliseconds})
-            table.row(f"{name}, {contestant}, {renderer.device}", f"{milliseconds:.2f}")
+            table.row(f"{name}, {contestant}", f"{milliseconds:.2f}")
     return rows
 
 
