@@ -192,7 +192,9 @@ def print_ratios(rows: list[dict[str, Any]]) -> None:
     print()
     table = Table("times ours, all pixels, one launch".ljust(52), "ratio")
     found = {
-        (row["network"], row["contestant"]): row["microseconds"] for row in rows if "network" in row
+        (row["network"], row["contestant"]): row["microseconds"]
+        for row in rows
+        if row["operation"] == "step"
     }
     for (network, contestant), microseconds in found.items():
         mine = found.get((network, "ours, all pixels, one launch"))
