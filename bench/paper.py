@@ -47,8 +47,11 @@ def full_image(
     spec: SirenSpec, grid: Grid, target: NDArray[np.uint8], device: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Encoded coordinates of every pixel, and what the network's outputs should be there."""
-    x, y = (torch.from_numpy(encode_axis(spec, size)) for size in grid.axis_sizes(2))
-    shape = (grid.height, grid.width, spec.features_per_axis)
+    x, y = (
+        torch.from_numpy(encode_axis(size, spec.frequencies, spec.scale))
+        for size in grid.axis_sizes(2)
+    )
+    shape = (grid.height, grid.width, spec.axis_features[0])
     encoded = torch.cat([x[None].expand(shape), y[:, None].expand(shape)], dim=-1)
     wanted = torch.tensor(target).to(device) * (2 / 255) - 1
     return encoded.reshape(grid.pixels, -1).contiguous().to(device), wanted

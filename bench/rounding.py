@@ -20,6 +20,7 @@ from tcnn_codec.families.siren.backends.base import Backend, PlainTrainer, order
 from tcnn_codec.families.siren.backends.cpu import CpuBackend
 from tcnn_codec.families.siren.spec import SirenSpec
 from tcnn_codec.training.batches import draw_batches
+from tcnn_codec.training.codes import CodeLearning
 from tcnn_codec.training.job import Job
 from tcnn_codec.training.optimiser import OptimiserState, optimise
 
@@ -148,9 +149,9 @@ class PenalisedBackend(CpuBackend):
         return loss, gradient
 
     def trainer(  # type: ignore[override]  # the native one knows of no penalty
-        self, job: Job[SirenSpec], state: OptimiserState
+        self, job: Job[SirenSpec], state: OptimiserState, learning: CodeLearning | None = None
     ) -> PlainTrainer:
         if state.scales is not None:
             raise ValueError("penalised training has no scales")
         gradient = partial(self.loss_and_grad, job)
-        return PlainTrainer(gradient, job, replace(state, rate_weight=0.0))
+        return PlainTrainer(gradient, job, replace(state, rate_weight=0.0), learning)

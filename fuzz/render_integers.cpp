@@ -28,6 +28,7 @@ SirenShape take_shape(FuzzedDataProvider& bytes) {
   shape.axes = bytes.ConsumeIntegralInRange(2, 3);
   shape.out_channels = bytes.PickValueInArray({1, 3, 4});
   shape.features = 1 + 2 * bytes.ConsumeIntegralInRange(0, kMostFeatures / 2);
+  if (shape.axes == 3) shape.time_features = bytes.ConsumeIntegralInRange(0, kMostFeatures);
   shape.width = bytes.ConsumeIntegralInRange(1, kMostWidth);
   shape.hidden_layers = bytes.ConsumeIntegralInRange(0, kMostHiddenLayers);
   while (shape.hidden_layers > 0 && shape.parameter_count() > kMostWork / 2) --shape.hidden_layers;
@@ -95,9 +96,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (int a = 0; a < shape.axes; ++a) {
     // Any encoding is allowed within the bound, and a linear congruence gives one of any length.
     uint32_t state = bytes.ConsumeIntegral<uint32_t>();
-    for (int64_t i = 0; i < grid.size[a] * shape.features; ++i) {
+    for (int64_t i = 0; i < grid.size[a] * shape.features_of(a); ++i) {
       state = state * 1664525u + 1013904223u;
-      axes[a].push_back(int16_t(int32_t(state >> 16) % ((1 << 15) + 1) - (1 << 14)));
+      axes[a].push_back(int16_t(int32_t(state >> 16) % (2 * kMostFeature + 1) - kMostFeature));
     }
     grid.values[a] = axes[a].data();
   }

@@ -116,6 +116,8 @@ def make_spec(rng: Random, axes: int, channels: int) -> SirenSpec:
                 hidden_layers=_pick(rng, 0, limits.MAX_HIDDEN_LAYERS),
                 width=_pick(rng, 1, limits.MAX_WIDTH),
                 out_channels=channels,
+                time_frequencies=_pick(rng, 0, limits.MAX_FREQUENCIES),
+                time_codes=_pick(rng, 0, limits.MAX_TIME_CODES) if rng.randrange(2) else 0,
             )
         except CodecError:  # its frequencies grow too high
             continue
@@ -137,7 +139,7 @@ def make_info(rng: Random) -> StreamInfo:
         height,
         width,
         channels,
-        networks=tuple(specs[rng.randint(0, i)] for i in range(count)),
+        networks=tuple(specs[rng.randint(0, i)].of(chunk_frames[i]) for i in range(count)),
         chunk_frames=chunk_frames,
         time_base=Fraction(1, _pick(rng, 1, limits.MAX_RATIONAL)),
         frame_rate=Fraction(_pick(rng, 1, limits.MAX_RATIONAL), 1001),
@@ -149,8 +151,11 @@ def make_payload(rng: Random, spec: SirenSpec) -> bytes:
     """Integers of one scale a matrix, well coded; seldom beyond what a network may have."""
     numbers = np.random.Generator(np.random.PCG64(rng.getrandbits(64)))
     matrices = []
-    for index, (rows, columns, has_signs) in enumerate(payload_shapes(spec)):
+    shapes = payload_shapes(spec)
+    for index, (rows, columns, has_signs) in enumerate(shapes):
         bound = 3 if index == 0 else rng.choice((0, 1, 7, 40, 2047))
+        if spec.time_codes and index == len(shapes) - 1:
+            bound = min(bound, limits.MAX_CODE // rows)
         if not has_signs:
             # Differences, whose sum is limited.
             bound = min(bound, limits.MAX_LEVEL // columns)
@@ -253,7 +258,7 @@ def change_file(rng: Random, data: bytes, change: ChangeBytes = change_bytes) ->
         case 2:
             # A network of another shape in this chunk alone.
             networks = list(info.networks)
-            networks[at] = make_spec(rng, spec.axes, info.channels)
+            networks[at] = make_spec(rng, spec.axes, info.channels).of(info.chunk_frames[at])
             payloads[at] = make_payload(rng, networks[at])
             file.info = replace(info, networks=tuple(networks))
         case _ if isinstance(spec, SirenSpec) and spec.parameter_count <= 4 * MOST_PARAMETERS:

@@ -26,6 +26,8 @@ class SirenShape:
         width: int,
         out_channels: int,
         w0: float,
+        time_features: int = 0,
+        codes: int = 0,
     ) -> None: ...
     @property
     def parameter_count(self) -> int: ...
@@ -65,6 +67,7 @@ class Siren:
         target: NDArray[Any],
         indices: NDArray[Any] | None,
         gradient: NDArray[Any],
+        code_gradient: NDArray[Any] | None = None,
     ) -> float: ...
     def vjp(
         self,
@@ -73,6 +76,7 @@ class Siren:
         encodings: Sequence[NDArray[Any]],
         output_gradient: NDArray[Any],
         gradient: NDArray[Any],
+        code_gradient: NDArray[Any] | None = None,
     ) -> None: ...
 
 class IntegerSiren:
@@ -112,4 +116,5 @@ class Trainer:
         count: int,
         learning_rates: NDArray[Any],
         losses: NDArray[Any],
+        code_gradient: NDArray[Any] | None = None,
     ) -> None: ...

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from tcnn_codec import __version__
 from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS
 from tcnn_codec.checks import pixel_limit
-from tcnn_codec.config import PRESETS, EncodeConfig
+from tcnn_codec.config import AUTO, PRESETS, EncodeConfig
 from tcnn_codec.console import DASH, flag
 from tcnn_codec.errors import CodecError
 from tcnn_codec.families import BACKENDS, OPTIONS_HELP, PRECISIONS
@@ -72,7 +72,6 @@ def _add_encode(commands: Any) -> None:
         ("steps", "optimiser steps, instead of the preset's"),
         ("bits", f"bits of a weight before entropy coding, {MIN_BITS} to {MAX_BITS} (default 6)"),
         ("bytes", "size of the file at most, and at least 97 %% of it; sets network and bits"),
-        ("chunk_frames", "frames of a video that share one network"),
         ("threads", f"1 to {MAX_THREADS}, 0 for every core; changes no byte"),
         ("seed", "same seed, machine and instruction set: same bytes"),
     )
@@ -82,6 +81,13 @@ def _add_encode(commands: Any) -> None:
         command.add_argument(
             flag(name), type=_integer, metavar="N", default=value, help=text + shown
         )
+    command.add_argument(
+        "--chunk-frames",
+        type=_chunk_frames,
+        metavar="N",
+        default=default.chunk_frames,
+        help="frames of a video that share one network (default auto: those of a scene)",
+    )
     fractions = (
         ("bpp", "bits per pixel at most, and at least 97 %% of it; sets network and bits"),
         ("psnr", "PSNR in dB at least, and at most 0.1 dB more; sets network and bits"),
@@ -211,6 +217,10 @@ def _add_json(command: argparse.ArgumentParser) -> None:
 def _place(text: str) -> Path | None:
     """None for a standard stream; a file of that name is ./-."""
     return None if text == DASH else Path(text)
+
+
+def _chunk_frames(text: str) -> int | str:
+    return text if text == AUTO else _integer(text)
 
 
 def _integer(text: str) -> int:

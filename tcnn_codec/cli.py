@@ -24,6 +24,7 @@ from tcnn_codec.errors import CodecError
 from tcnn_codec.families import OPTIONS_HELP
 
 if TYPE_CHECKING:
+    from tcnn_codec.encoding.encoder import Encoded
     from tcnn_codec.io import Place
 
 EXIT_DONE, EXIT_FAULT, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -85,10 +86,18 @@ def _encode(options: argparse.Namespace) -> None:
         print_line(
             f"{output}: {report['bytes']} bytes, {report['bits_per_pixel']:.4f} bpp, "
             f"{decibels(encoded.psnr_db)}, {plural(encoded.info.frames, 'frame')} in "
-            f"{plural(encoded.info.chunk_count, 'chunk')}, {encoded.encode_seconds:.2f} s "
+            f"{_chunks(encoded)}, {encoded.encode_seconds:.2f} s "
             f"on {encoded.backend} ({encoded.device}, {encoded.precision})",
             out,
         )
+
+
+def _chunks(encoded: Encoded) -> str:
+    count = plural(encoded.info.chunk_count, "chunk")
+    if encoded.info.kind == "image" or encoded.cuts is None:
+        return count
+    where = f" at {', '.join(map(str, encoded.cuts))}" if 0 < len(encoded.cuts) < 10 else ""
+    return f"{count} ({plural(len(encoded.cuts), 'cut')}{where})"
 
 
 def _decode(options: argparse.Namespace) -> None:

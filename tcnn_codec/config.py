@@ -12,6 +12,8 @@ from tcnn_codec.families import BACKENDS, PRECISIONS, DefaultOptions
 from tcnn_codec.families.contract import MAX_BITS, MAX_THREADS, MIN_BITS, ModelOptions
 
 MAX_STEPS = 10_000_000
+#: Of `chunk_frames`: left to the encoder.
+AUTO = "auto"
 MAX_FILE_BYTES = 2**40
 #: Optimiser steps of each preset.
 PRESETS = {"fast": 3000, "balanced": 12000, "best": 60000}
@@ -31,7 +33,7 @@ class EncodeConfig:
     PSNR is `psnr` dB or up to 0.1 dB more.
 
     preset: fast, balanced or best; steps overrides its number of steps. chunk_frames: frames of a
-    video that share a network.
+    video that share a network; 'auto' takes those of a scene, between two cuts.
     backend: auto, cpu, cuda, tinycudann or torch. precision: of the products in fitting, float32,
     bfloat16 (cpu), float16 (cuda, tinycudann), or auto for 16 bits where the backend has them;
     decoded pixels are float32 always. threads: 0 takes every core. seed: same seed, machine and
@@ -46,7 +48,7 @@ class EncodeConfig:
     psnr: float | None = None
     preset: str = "balanced"
     steps: int | None = None
-    chunk_frames: int = 25
+    chunk_frames: int | str = AUTO
     backend: str = "auto"
     precision: str = "auto"
     threads: int = 0
@@ -57,7 +59,6 @@ class EncodeConfig:
             ("steps", 1, MAX_STEPS, "12000 is usual, or choose a `preset` instead"),
             ("bits", MIN_BITS, MAX_BITS, "6 is usual"),
             ("bytes", 1, MAX_FILE_BYTES, "4000 suits a small photograph"),
-            ("chunk_frames", 1, MAX_CHUNK_FRAMES, "25 is usual"),
             ("threads", 0, MAX_THREADS, "0 takes every core"),
             ("seed", 0, 2**63 - 1, "0 is usual"),
         ):
@@ -68,6 +69,9 @@ class EncodeConfig:
             ("psnr", 1.0, 100.0, "25 to 35 suits photographs"),
         ):
             self._set(name, real_number, low, high, remedy)
+        if self.chunk_frames != AUTO:
+            remedy = f"leave it out for '{AUTO}', the frames of a scene"
+            self._set("chunk_frames", whole_number, 1, MAX_CHUNK_FRAMES, remedy)
         self._check_target()
         one_of("`preset`", self.preset, tuple(PRESETS), EncodeConfig.preset)
         one_of("`backend`", self.backend, BACKENDS, EncodeConfig.backend)

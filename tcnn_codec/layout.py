@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -43,6 +43,9 @@ class Spec(Protocol):
 
     @property
     def parameter_count(self) -> int: ...
+
+    def of(self, frames: int) -> Self:
+        """The same network for a chunk of so many frames; itself where that changes nothing."""
 
 
 S = TypeVar("S", bound=Spec)

@@ -62,6 +62,9 @@ class BlockSpec:
     def parameter_count(self) -> int:
         return self.out_channels * self.blocks**2
 
+    def of(self, frames: int) -> BlockSpec:
+        return self
+
 
 @dataclass(frozen=True)
 class BlockOptions:

@@ -30,7 +30,10 @@ class Case:
     batch: int = 0
 
     def params(self, seed: int) -> F32:
-        return initialise(self.spec, seed)
+        params = initialise(self.spec, seed)
+        codes = params[self.spec.layer_parameters :]
+        codes[:] = np.random.default_rng(seed).integers(-9, 10, codes.size)
+        return params
 
     def target(self, seed: int) -> U8:
         """Noise around a gradient, uint8 [pixels, out_channels]."""
@@ -60,6 +63,13 @@ CASES = (
     Case("video", SirenSpec(axes=3, width=32), Grid(24, 17, 7)),
     Case("video-batch", SirenSpec(axes=3, frequencies=12, width=24), Grid(32, 20, 9), batch=777),
     Case("video-one-frame", SirenSpec(axes=3, frequencies=4, width=16), Grid(20, 10, 1)),
+    Case("video-few-times", SirenSpec(axes=3, time_frequencies=3, width=24), Grid(24, 17, 7)),
+    Case(
+        "video-more-times",
+        SirenSpec(axes=3, frequencies=5, time_frequencies=16, width=20),
+        Grid(23, 11, 8),
+        batch=500,
+    ),
     Case("grey-56", SirenSpec(out_channels=1, width=56, hidden_layers=2), Grid(30, 30)),
     Case("rgba-80", SirenSpec(out_channels=4, width=80, hidden_layers=2), Grid(30, 30)),
     Case("odd-17", SirenSpec(width=17, hidden_layers=2), Grid(41, 23)),
@@ -73,6 +83,19 @@ CASES = (
     Case("one-pixel", SirenSpec(width=24), Grid(1, 1)),
     Case("low-w0", SirenSpec(width=24, w0=1.0, scale=2.0, frequencies=5), Grid(31, 31)),
 )
+#: Networks with codes of frames, which only the CPU and the reference train.
+CODE_CASES = (
+    Case("codes", SirenSpec(axes=3, time_frequencies=6, time_codes=8).of(7), Grid(24, 17, 7)),
+    Case(
+        "codes-batch",
+        SirenSpec(axes=3, frequencies=12, time_frequencies=0, time_codes=13, width=40).of(5),
+        Grid(32, 20, 5),
+        batch=777,
+    ),
+    Case("codes-one-frame", SirenSpec(axes=3, time_codes=1, width=17).of(1), Grid(20, 10, 1)),
+    Case("codes-64-grey", SirenSpec(axes=3, time_codes=64, out_channels=1).of(9), Grid(9, 7, 9)),
+)
+CPU_CASES = (*CASES, *CODE_CASES)
 
 
 def case_of(name: str) -> Case:
@@ -111,9 +134,10 @@ def fit_steps(
 def rounding_scales(spec: SirenSpec, params: F32, kept: NDArray[np.bool_]) -> F32:
     """Scales of Adam as rounding has them: a quantisation step of 6 bits, and 0 where kept."""
     scales = np.empty_like(params)
-    for tensor in spec.tensors:
+    for tensor in spec.layer_tensors:
         scales[tensor.place] = np.abs(params[tensor.place]).max() / 31
     scales[kept] = 0
+    scales[spec.layer_parameters :] = 0
     return scales
 
 

@@ -45,7 +45,8 @@ def video(
     total = frames * chunks
     ticks = [total - 1, 1] if total > 1 else []
     numbers = [1, side, side, channels, total, 1, 25, 25, 1, 0, *ticks, 0, chunks, frames]
-    numbers += [1, *network]
+    # As many frequencies of t as of the others, and no codes.
+    numbers += [1, *network, network[0], 0]
     # The chunk kinds, whose count is absent where one is left.
     numbers += {1: [], 2: [0]}.get(chunks, [chunks - 1, 0])
     return file_of([*numbers, *[len(payload)] * chunks], [payload] * chunks)
@@ -62,7 +63,7 @@ def longest_header() -> bytes:
         numbers += [1, frames - 1 + 2 * (i % 2)]
     numbers.append(MAX_NETWORKS)
     for i in range(MAX_NETWORKS):
-        numbers += [2, 1000 + i, 0, 1 + i % 128]
+        numbers += [2, 1000 + i, 0, 1 + i % 128, 2, 0]
     for i in range(MAX_CHUNKS):
         numbers += [1, i % MAX_NETWORKS] if i < MAX_CHUNKS - 1 else [i % MAX_NETWORKS]
     numbers += [MAX_CHUNKS - 1, 0, *[0] * MAX_CHUNKS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import integer_oracle as oracle
@@ -33,25 +33,41 @@ class IntegerCase:
 
     @property
     def tensors(self) -> tuple[QuantisedTensor, ...]:
-        values, steps = self.draw(self, np.random.default_rng(self.seed))
+        rng = np.random.default_rng(self.seed)
+        values, steps = self.draw(self, rng)
         bounded(self.spec, values, steps)
+        if self.spec.time_codes:
+            codes = rng.integers(-31, 32, self.spec.tensors[-1].size)
+            values, steps = [*values, codes], [*steps, 80]
         pairs = zip(values, steps, strict=True)
         return tuple(QuantisedTensor(v.astype(np.int32), step) for v, step in pairs)
 
     @property
+    def layers(self) -> tuple[QuantisedTensor, ...]:
+        """The tensors but the codes."""
+        return self.tensors[: len(self.spec.layer_tensors)]
+
+    @property
     def values(self) -> I32:
-        return np.concatenate([tensor.values for tensor in self.tensors])
+        return np.concatenate([tensor.values for tensor in self.layers])
 
     @property
     def multipliers(self) -> I32:
-        return np.array([tensor.multiplier for tensor in self.tensors], np.int32)
+        return np.array([tensor.multiplier for tensor in self.layers], np.int32)
 
     @property
     def encodings(self) -> list[NDArray[np.int16]]:
         """As docs/format.md has them."""
         spec = self.spec
         scale = round(1000 * spec.scale)
-        found = [encode(spec.frequencies, scale, n) for n in self.grid.axis_sizes(spec.axes)]
+        sizes = self.grid.axis_sizes(spec.axes)
+        found = [
+            encode(count, scale, size)
+            for count, size in zip(spec.axis_frequencies, sizes, strict=True)
+        ]
+        if spec.time_codes:
+            codes = self.tensors[-1].values.reshape(spec.frames, spec.time_codes)
+            found[2] = np.concatenate([found[2], 2**10 * codes.astype(np.int64)], axis=1)
         return [axis.astype(np.int16) for axis in found]
 
     @property
@@ -69,9 +85,9 @@ def encode(frequencies: int, scale: int, size: int) -> oracle.I64:
 def _expected(case: IntegerCase) -> U8:
     arrays = [
         tensor.values.astype(np.int64).reshape(place.shape)
-        for tensor, place in zip(case.tensors, case.spec.tensors, strict=True)
+        for tensor, place in zip(case.layers, case.spec.layer_tensors, strict=True)
     ]
-    by = [tensor.multiplier for tensor in case.tensors]
+    by = [tensor.multiplier for tensor in case.layers]
     layers = list(zip(arrays[::2], arrays[1::2], strict=True))
     axes = [axis.astype(np.int64) for axis in case.encodings]
     return oracle.evaluate(layers, list(zip(by[::2], by[1::2], strict=True)), axes)
@@ -93,8 +109,9 @@ def written(case: IntegerCase) -> bytes:
     """A case as tests/integer/cases.h reads it."""
     spec, grid = case.spec, case.grid
     sizes = grid.width, grid.height, grid.frames if spec.axes == 3 else 1
-    features = spec.features_per_axis
-    head = spec.axes, features, spec.hidden_layers, spec.width, spec.out_channels, *sizes
+    features = spec.axis_features
+    head = spec.axes, features[0], features[-1], spec.hidden_layers, spec.width
+    head = *head, spec.out_channels, *sizes
     arrays = case.values, case.multipliers, *case.encodings
     words = np.array([*head, case.threads], np.int32)
     return b"".join(array.tobytes() for array in (words, *arrays))
@@ -106,7 +123,7 @@ def written(case: IntegerCase) -> bytes:
 def usual(case: IntegerCase, rng: np.random.Generator) -> tuple[list[I32], list[int]]:
     """About 6 bits of a weight, and steps that make a picture."""
     values, steps = [], []
-    for tensor in case.spec.tensors:
+    for tensor in case.spec.layer_tensors:
         values.append(rng.integers(-31, 32, tensor.size).astype(np.int32))
         steps.append(int(rng.integers(72, 84)))
     # Levels of the output layer: its weights are some tens of levels each.
@@ -116,7 +133,7 @@ def usual(case: IntegerCase, rng: np.random.Generator) -> tuple[list[I32], list[
 
 def anything(case: IntegerCase, rng: np.random.Generator) -> tuple[list[I32], list[int]]:
     values, steps = [], []
-    for tensor in case.spec.tensors:
+    for tensor in case.spec.layer_tensors:
         most = int(rng.choice([1, 31, 500, LARGEST]))
         values.append(rng.integers(-most, most + 1, tensor.size).astype(np.int32))
         steps.append(int(rng.integers(1, LAST_STEP + 1)))
@@ -125,7 +142,7 @@ def anything(case: IntegerCase, rng: np.random.Generator) -> tuple[list[I32], li
 
 def largest(case: IntegerCase, rng: np.random.Generator) -> tuple[list[I32], list[int]]:
     """Every value at the bound, of either sign, and the largest steps."""
-    sizes = [tensor.size for tensor in case.spec.tensors]
+    sizes = [tensor.size for tensor in case.spec.layer_tensors]
     values = [rng.choice([-LARGEST, LARGEST], size).astype(np.int32) for size in sizes]
     return values, [LAST_STEP] * len(sizes)
 
@@ -134,7 +151,7 @@ def all_of(value: int, step: int) -> Callable[..., tuple[list[I32], list[int]]]:
     """The same value everywhere."""
 
     def draw(case: IntegerCase, rng: np.random.Generator) -> tuple[list[I32], list[int]]:
-        tensors = case.spec.tensors
+        tensors = case.spec.layer_tensors
         return [np.full(tensor.size, value, np.int32) for tensor in tensors], [step] * len(tensors)
 
     return draw
@@ -171,6 +188,10 @@ def _spec(
     )
 
 
+def _times(width: int, frequencies: int, codes: int = 0) -> SirenSpec:
+    return replace(_spec(width, axes=3), time_frequencies=frequencies, time_codes=codes)
+
+
 Case = IntegerCase
 CASES = (
     Case("paper-32", SirenSpec(), Grid(53, 17), usual),
@@ -198,6 +219,12 @@ CASES = (
             *((47, 3, 4), (48, 3, 3), (49, 3, 3), (95, 2, 1), (97, 2, 3), (3, 3, 3), (4, 13, 4)),
         )
     ),
+    Case("few-times", _times(17, 3), Grid(23, 5, 7), usual),
+    Case("more-times", _times(30, 32), Grid(23, 5, 7), anything, threads=3),
+    Case("codes", _times(32, 6, 8).of(7), Grid(23, 5, 7), usual),
+    Case("codes-alone", _times(12, 0, 3).of(5), Grid(17, 3, 5), usual, threads=3),
+    Case("most-codes", _times(18, 32, 64).of(4), Grid(13, 5, 4), anything),
+    Case("largest-codes", _times(128, 32, 64).of(3), Grid(30, 3, 3), largest),
     Case("one-pixel-of-video", _spec(12, axes=3), Grid(1, 1, 1), usual, threads=3),
     Case("no-hidden-layer", _spec(24, hidden=0), Grid(31, 6), anything),
     Case("no-frequencies", _spec(24, frequencies=0), Grid(31, 6), anything),

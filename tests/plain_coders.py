@@ -170,7 +170,8 @@ def plain_decode(
 
 def plain_payload(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> bytes:
     """The payload of a SIREN (section 6)."""
-    steps = np.array([tensor.step for tensor in tensors], np.int32).reshape(-1, 2)
+    layers = 2 * len(spec.layer_shapes)
+    steps = np.array([tensor.step for tensor in tensors[:layers]], np.int32).reshape(-1, 2)
     before = np.vstack([[[80, 80]], steps[:-1]])
     matrices = [((steps - before).astype(np.int32), True)]
     for layer, (rows, columns) in enumerate(spec.layer_shapes):
@@ -182,6 +183,10 @@ def plain_payload(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> bytes:
             matrices.append((np.array([changes], np.int32), False))
         else:
             matrices.append((bias.values.reshape(1, -1), True))
+    if spec.time_codes:
+        codes = tensors[-1].values.reshape(spec.frames, spec.time_codes)
+        before = np.vstack([np.zeros((1, spec.time_codes), np.int32), codes[:-1]])
+        matrices.append((codes - before, True))
     return plain_encode(matrices)
 
 
@@ -190,7 +195,7 @@ def payload_shapes(spec: SirenSpec) -> list[tuple[int, int, bool]]:
     shapes = [(spec.hidden_layers + 2, 2, True)]
     for layer, (rows, columns) in enumerate(spec.layer_shapes):
         shapes += [(rows, columns, True), (1, rows, layer > spec.hidden_layers)]
-    return shapes
+    return [*shapes, (spec.frames, spec.time_codes, True)] if spec.time_codes else shapes
 
 
 def plain_tensors(spec: SirenSpec, payload: bytes) -> list[tuple[int, list[int]]] | None:
@@ -203,4 +208,10 @@ def plain_tensors(spec: SirenSpec, payload: bytes) -> list[tuple[int, list[int]]
     values = [[value for row in matrix for value in row] for matrix in found[1:]]
     for layer in range(spec.hidden_layers + 1):
         values[2 * layer + 1] = list(accumulate(values[2 * layer + 1]))
+    if spec.time_codes:
+        columns = [
+            list(accumulate(values[-1][c :: spec.time_codes])) for c in range(spec.time_codes)
+        ]
+        values[-1] = [code for frame in zip(*columns, strict=True) for code in frame]
+        flat.append(80)
     return list(zip(flat, values, strict=True))

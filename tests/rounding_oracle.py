@@ -50,12 +50,17 @@ def compute(case: Case, seed: int, rounded: Rounding) -> Answer:
     row = pixels // grid.width
     places = (pixels % grid.width, row % grid.height, row // grid.height)
     axes = [
-        torch.from_numpy(encode_axis(spec, size))[place]
-        for size, place in zip(grid.axis_sizes(spec.axes), places, strict=False)
+        torch.from_numpy(encode_axis(size, count, spec.scale))[place]
+        for size, count, place in zip(
+            grid.axis_sizes(spec.axes), spec.axis_frequencies, places, strict=False
+        )
     ]
+    if spec.time_codes:
+        codes = params[spec.layer_parameters :].reshape(spec.frames, spec.time_codes)
+        axes[2] = torch.cat([axes[2], codes[places[2]] / 16], dim=1)
     encoded = torch.cat(axes, dim=1)
     target = torch.from_numpy(case.target(seed)[pixels]).float() * (2 / 255) - 1
-    parts = [params[t.place].reshape(t.shape) for t in spec.tensors]
+    parts = [params[t.place].reshape(t.shape) for t in spec.layer_tensors]
     weights, biases = parts[::2], parts[1::2]
 
     phase = spec.w0 * (encoded @ weights[0].T + biases[0])
@@ -81,5 +86,10 @@ def compute(case: Case, seed: int, rounded: Rounding) -> Answer:
     delta = summed(delta)
     inputs = rounded(encoded) if rounded.sums else encoded
     gradient += [mean * spec.w0 * delta.sum(0), mean * spec.w0 * delta.T @ inputs]
-    flat = torch.cat([part.ravel() for part in reversed(gradient)])
+    gradient.reverse()
+    if spec.time_codes:
+        by_pixel = mean * spec.w0 / 16 * delta @ weights[0][:, -spec.time_codes :]
+        by_frame = torch.zeros((spec.frames, spec.time_codes))
+        gradient.append(by_frame.index_add(0, torch.from_numpy(places[2]), by_pixel))
+    flat = torch.cat([part.ravel() for part in gradient])
     return Answer(output.numpy(), error.square().mean().item(), flat.numpy())

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from cases import CASES, Case, check_float_targets, check_render, loss_and_grad, rms
+from cases import CPU_CASES, Case, check_float_targets, check_render, loss_and_grad, rms
 from numpy.typing import NDArray
 from reference_errors import (
     EXACT,
@@ -37,7 +37,7 @@ from tcnn_codec.families.siren.spec import SirenSpec
 from tcnn_codec.families.siren.start import initialise
 from tcnn_codec.grid import Grid
 
-by_name = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+by_name = pytest.mark.parametrize("case", CPU_CASES, ids=[case.name for case in CPU_CASES])
 
 
 @by_name
@@ -62,18 +62,22 @@ def test_loss_is_as_accurate_as_the_reference(native: CpuBackend, case: Case) ->
 def test_nothing_outside_the_outputs_is_written(trainer: CpuBackend, case: Case) -> None:
     """Guard values on both sides of every array that the native code fills."""
     spec, grid = case.spec, case.grid
-    shape, encodings = native_shape(_cpu, spec), encode_axes(spec, grid)
-    siren = _cpu.Siren(trainer.device, 2, trainer.precision == "bfloat16")
     params, target = case.params(0), case.target(0)
+    shape, encodings = native_shape(_cpu, spec), encode_axes(spec, grid, params)
+    count = spec.layer_parameters
+    siren = _cpu.Siren(trainer.device, 2, trainer.precision == "bfloat16")
+    params = params[:count]
     for dtype in (np.float32, np.uint8):
         guarded, view = guard(grid.pixels * spec.out_channels, dtype)
         siren.evaluate(shape, params, encodings, view)
         assert_guarded(guarded, view)
-    guarded, view = guard(spec.parameter_count, np.float32)
-    siren.loss_and_grad(shape, params, encodings, target, case.indices(0), view)
+    guarded, view = guard(count, np.float32)
+    guarded_codes, of_codes = guard(spec.frames * spec.time_codes, np.float32)
+    siren.loss_and_grad(shape, params, encodings, target, case.indices(0), view, of_codes)
     assert_guarded(guarded, view)
+    assert_guarded(guarded_codes, of_codes)
 
-    arrays = [guard(spec.parameter_count, np.float32) for _ in range(3)]
+    arrays = [guard(count, np.float32) for _ in range(3)]
     arrays.append(guard(2, np.float64))
     for (_, view), start in zip(arrays, (params, 0, 0, 0), strict=True):
         view[:] = start
@@ -81,7 +85,7 @@ def test_nothing_outside_the_outputs_is_written(trainer: CpuBackend, case: Case)
     batches = ((0, 1), (0, 1)), max(1, grid.pixels // 2)
     order, rates = np.arange(grid.pixels, dtype=np.uint32), np.full(2, 1e-3, np.float32)
     constants = native_constants(_cpu, 0.03)
-    for scales in (None, np.full(spec.parameter_count, 1e-3, np.float32)):
+    for scales in (None, np.full(count, 1e-3, np.float32)):
         before = found[0].copy()
         native = _cpu.Trainer(
             siren=siren,
@@ -96,7 +100,8 @@ def test_nothing_outside_the_outputs_is_written(trainer: CpuBackend, case: Case)
             steps_done=0,
             constants=constants,
         )
-        native.steps(*batches, rates, found[3])
+        native.steps(*batches, rates, found[3], of_codes)
+        assert_guarded(guarded_codes, of_codes)
         for guarded, view in arrays:
             assert_guarded(guarded, view)
         assert (found[0] != before).any()
@@ -122,7 +127,7 @@ def test_render_is_the_rounded_output(native: CpuBackend, case: Case) -> None:
 
 
 def test_render_agrees_across_backends_within_one_level(native: CpuBackend) -> None:
-    for case in CASES:
+    for case in CPU_CASES:
         params = case.params(3)
         exact = EXACT.render(case.spec, params, case.grid).astype(int)
         assert np.abs(native.render(case.spec, params, case.grid) - exact).max() <= 1
@@ -140,7 +145,7 @@ def test_float_targets_are_taken_as_they_are(trainer: CpuBackend) -> None:
 
 
 def test_all_pixels_and_their_indices_are_one_batch(trainer: CpuBackend) -> None:
-    case = CASES[0]
+    case = CPU_CASES[0]
     arguments = case.spec, case.params(0), case.grid, case.target(0)
     everything = np.arange(case.grid.pixels, dtype=np.uint32)
     loss, grad = loss_and_grad(trainer, *arguments)
@@ -195,7 +200,7 @@ def test_native_code_refuses_wrong_arrays(native: CpuBackend) -> None:
 
 
 def test_one_backend_serves_several_threads(native: CpuBackend) -> None:
-    case = CASES[0]
+    case = CPU_CASES[0]
     expected = native.render(case.spec, case.params(0), case.grid)
     with ThreadPoolExecutor(4) as threads:
         work = [
@@ -205,7 +210,7 @@ def test_one_backend_serves_several_threads(native: CpuBackend) -> None:
 
 
 def test_a_forked_child_computes_too(native: CpuBackend) -> None:
-    case = CASES[0]
+    case = CPU_CASES[0]
     expected = native.render(case.spec, case.params(0), case.grid)
     child = os.fork()
     if child == 0:

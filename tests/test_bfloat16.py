@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from cases import CASES, Case, loss_and_grad, relative, rms
+from cases import CPU_CASES, Case, loss_and_grad, relative, rms
 from numpy.typing import NDArray
 from rounding_oracle import Rounding, compute
 
@@ -71,7 +71,7 @@ def native_errors(bfloat16: CpuBackend) -> Callable[[Case], NDArray[np.float64]]
     return cache(lambda case: errors(answer, case))
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+@pytest.mark.parametrize("case", CPU_CASES, ids=[case.name for case in CPU_CASES])
 def test_gradient_is_as_accurate_as_the_oracle(
     native_errors: Callable[[Case], NDArray[np.float64]], case: Case
 ) -> None:
@@ -82,13 +82,13 @@ def test_loss_is_as_accurate_as_the_oracle(
     native_errors: Callable[[Case], NDArray[np.float64]],
 ) -> None:
     """Over the whole list: one number's error is near zero by chance in some cases."""
-    native = np.array([native_errors(case)[:, 0] for case in CASES])
-    oracle = np.array([oracle_errors(case)[:, 0] for case in CASES])
+    native = np.array([native_errors(case)[:, 0] for case in CPU_CASES])
+    oracle = np.array([oracle_errors(case)[:, 0] for case in CPU_CASES])
     assert rms(native) <= 2 * rms(oracle)
 
 
 def test_decoding_is_float32(bfloat16: CpuBackend) -> None:
-    case = CASES[0]
+    case = CPU_CASES[0]
     arguments = case.spec, case.params(0), case.grid
     plain = CpuBackend(threads=2, isa="avx512")
     assert np.array_equal(bfloat16.evaluate(*arguments), plain.evaluate(*arguments))

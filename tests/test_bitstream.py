@@ -101,8 +101,8 @@ def test_bytes_of_the_version() -> None:
         "8954434e030d0080048006030010f80a032003b70a1176616263ae470957"
     )
     assert write_stream(VIDEO, PAYLOADS).hex() == (
-        "8954434e032c010910010501c0bb01c0bb01e907d10f03e90701d20f00010301020202e209030802"
-        "e2090305010001000b03515a699f6669727374206368756e6b3b7a65f2326e645c0655ad"
+        "8954434e0330010910010501c0bb01c0bb01e907d10f03e90701d20f00010301020202e209030802"
+        "0002e20903050200010001000b03dca74eba6669727374206368756e6b3b7a65f2326e645c0655ad"
     )
 
 
@@ -115,6 +115,8 @@ def any_network(channels: int) -> st.SearchStrategy[SirenSpec]:
         hidden_layers=st.sampled_from([0, 3, 32]),
         width=st.sampled_from([1, 32, 128]),
         out_channels=st.just(channels),
+        time_frequencies=st.integers(0, 16),
+        time_codes=st.sampled_from([0, 1, 8, 64]),
     )
 
 
@@ -136,7 +138,7 @@ def test_any_video_round_trips(data: st.DataObject) -> None:
         height=data.draw(st.integers(1, 2**16)),
         width=data.draw(st.integers(1, 2**16)),
         channels=channels,
-        networks=tuple(data.draw(any_network(channels)) for _ in lengths),
+        networks=tuple(data.draw(any_network(channels)).of(frames) for frames in lengths),
         chunk_frames=tuple(lengths),
         time_base=Fraction(data.draw(positive), data.draw(positive)),
         frame_rate=Fraction(data.draw(positive), data.draw(positive)),
@@ -242,9 +244,9 @@ def test_values_out_of_range_are_not_written(change: dict[str, object], text: st
 
 # One file per named fault. Positions of the video's header numbers: 0 kind, 1 height, 2 width,
 # 3 channels, 4 frames, 5-6 time base, 7-8 frame rate, 9 first timestamp, 10-13 two runs, 14 family,
-# 15-18 two runs of chunk frames, 19 number of networks, 20-23 the first one's frequencies, scale,
-# hidden layers and width, 24-27 those of the second, 28-30 two runs of chunk networks, the last one
-# without a count, 31 the kind of chunk 1, 32-33 index.
+# 15-18 two runs of chunk frames, 19 number of networks, 20-25 the first one's frequencies, scale,
+# hidden layers, width, frequencies of t and codes, 26-31 those of the second, 32-34 two runs of
+# chunk networks, the last one without a count, 35 the kind of chunk 1, 36-37 index.
 
 
 def flip(data: bytes, position: int) -> bytes:
@@ -332,20 +334,26 @@ FAULTS: dict[str, tuple[bytes, str]] = {
         rf"{FIELD}10 frequencies with scale 4 reach 2\*\*18 half-turns; allowed is less than ",
     ),
     "hidden_layers": (patched(22, 33), f"{FIELD}hidden_layers is 33; allowed are 0 to 32; "),
+    "time_frequencies": (patched(24, 33), f"{FIELD}time_frequencies is 33; allowed are 0 to 32; "),
+    "time_codes": (patched(25, 65), f"{FIELD}time_codes is 65; allowed are 0 to 64; "),
+    "time_frequency_range": (
+        patched(21, 4000, 1, 8, 10, cut=4),
+        rf"{FIELD}10 frequencies with scale 4 reach 2\*\*18 half-turns; allowed is less than ",
+    ),
     "network_width": (patched(23, 0), f"{FIELD}width is 0; allowed are 1 to 128; "),
     "networks": (patched(19, 3), f"{FIELD}number of networks is 3; allowed is 1 to 2; "),
     "no_networks": (patched(19, 0), f"{FIELD}number of networks is 0; allowed is 1 to 2; "),
-    "networks_alike": (patched(27, 8), f"{FIELD}two networks are alike; "),
-    "network_run": (patched(28, 3), f"{FIELD}a run of 3 chunk networks; 2 are left; "),
-    "network_run_empty": (patched(28, 0), f"{FIELD}a run of 0 chunk networks; 2 are left; "),
-    "network_run_split": (patched(30, 0), f"{FIELD}two runs of chunk networks are alike; "),
-    "network_order": (patched(29, 1, 0, cut=2), f"{FIELD}a chunk has network 1; .* is 0; "),
-    "network_unknown": (patched(30, 2), f"{FIELD}a chunk has network 2; .* is 1; "),
-    "network_unused": (patched(28, 2, 0, cut=3), f"{FIELD}network 1 of 2 is not used; "),
-    "chunk_kind": (patched(31, 1), f"{FIELD}kind of a chunk is 1; allowed is only 0; "),
-    "no_index": (patched(32, cut=2), f"{FIELD}the fields end before chunk length; "),
-    "index_ends": (patched(32, 2**60, cut=2), f"{FIELD}the fields end before chunk length; "),
-    "more_fields": (patched(33, 3, 1), f"{FIELD}1 numbers follow the last field; "),
+    "networks_alike": (patched(29, 8), f"{FIELD}two networks are alike; "),
+    "network_run": (patched(32, 3), f"{FIELD}a run of 3 chunk networks; 2 are left; "),
+    "network_run_empty": (patched(32, 0), f"{FIELD}a run of 0 chunk networks; 2 are left; "),
+    "network_run_split": (patched(34, 0), f"{FIELD}two runs of chunk networks are alike; "),
+    "network_order": (patched(33, 1, 0, cut=2), f"{FIELD}a chunk has network 1; .* is 0; "),
+    "network_unknown": (patched(34, 2), f"{FIELD}a chunk has network 2; .* is 1; "),
+    "network_unused": (patched(32, 2, 0, cut=3), f"{FIELD}network 1 of 2 is not used; "),
+    "chunk_kind": (patched(35, 1), f"{FIELD}kind of a chunk is 1; allowed is only 0; "),
+    "no_index": (patched(36, cut=2), f"{FIELD}the fields end before chunk length; "),
+    "index_ends": (patched(36, 2**60, cut=2), f"{FIELD}the fields end before chunk length; "),
+    "more_fields": (patched(37, 3, 1), f"{FIELD}1 numbers follow the last field; "),
     "half_a_number": (
         assemble(b"".join(map(write_varint, header_numbers())) + b"\x80"),
         f"{FIELD}the last field is cut off; ",
@@ -367,7 +375,7 @@ FAULTS: dict[str, tuple[bytes, str]] = {
         r"chunk 0 \(frames 0:3\) is cut off, 2 of its 15 bytes are missing; .*`frames`",
     ),
     "index_beyond_file": (
-        patched(33, 2**60),
+        patched(37, 2**60),
         r"chunk 1 \(frames 3:5\) is cut off, 1152921504606846973 of its .* are missing; ",
     ),
     "record_crc": (

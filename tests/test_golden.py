@@ -17,13 +17,14 @@ GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.tcnn"))
 #: SHA-256 of all decoded integers, chunk after chunk.
 INTEGERS = {
     "v3_colour": "f9da45425320b8c5ed7a0b6485b43573a84e938bbf5ba6b7e4cf06d34400b1d2",
+    "v3_coded_video": "7c5249f8bf0f225752fff9b28d2e12964c8867e2cf784bd41cfe44d47995df09",
     "v3_deep": "9fcad2223f1aa7f06aafc8bb9126da9b141e01cc42be423ca5e9989c6f53e4fe",
     "v3_grey": "8e6d8c05a7b559fe4144e6c2e13a71cf8f3558eed00059f349bf46d938069cf8",
-    "v3_grey_video": "49caa713bd3058f046999e6a8666db97d9c83dd4aa079e4507ecb6ad838188d1",
+    "v3_grey_video": "9d84286bb2e2c9460c1479a00f923bdb77bd9206e0d1059126547e56cd2dd011",
     "v3_rgb": "e72c71e022ed4539d49c59278885c6cee16665a3f69803f19542754e82a56136",
     "v3_rgba": "91307916c8518337093759085c03d2d473928e09aa1b3de1f0fe7e135961d016",
-    "v3_rgba_video": "97358e601b5deae367fc2b2af2a71607ad30b1c75ca62980539828cfee7dd07a",
-    "v3_video": "aaccbfc7e70a6357ebfe1264022be8a1c3b9b17549da740879afb9bac0f1f0e5",
+    "v3_rgba_video": "151b87811772498de74ce20737691a0a3b3e0cf61928b21de62bb4a3ad2089b5",
+    "v3_video": "7c56fb34c6fa950b5a37fd123f05e386b7e33fcaaf6d3cc4de495e16eba805e9",
     "v3_wide": "d17760243d82b5fddff3c29a066b01f2d0c635adf804343782be0153db6ccc65",
 }
 

@@ -25,6 +25,7 @@ from tcnn_codec.bitstream.header import StreamInfo, read_header
 from tcnn_codec.bitstream.limits import FIRST_STEP
 from tcnn_codec.bitstream.records import write_stream
 from tcnn_codec.bitstream.varint import read_varint
+from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.errors import CodecError
 from tcnn_codec.families.siren.payload import encode
 from tcnn_codec.families.siren.spec import SirenSpec
@@ -98,7 +99,7 @@ def test_golden_samples_are_exact(javascript: Decode, plain: bool) -> None:
 @pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("scale", [0.4, 3.3])
 def test_a_window_at_another_size_is_exact(javascript: Decode, plain: bool, scale: float) -> None:
-    for name in ("v3_rgb", "v3_grey_video"):
+    for name in ("v3_rgb", "v3_grey_video", "v3_coded_video"):
         data = GOLDEN[name].read_bytes()
         whole = tcnn_codec.decode(data, scale=scale)
         height, width = whole.shape[-3:-1]
@@ -155,8 +156,11 @@ def test_headers_say_the_same(javascript: Decode) -> None:
             (n["width"], n["hiddenLayers"], n["frequencies"], n["scale"], n["parameters"])
             for n in each["networks"]
         ] == [
-            (s.width, s.hidden_layers, s.frequencies, round(1000 * s.scale), s.parameter_count)
+            (s.width, s.hidden_layers, s.frequencies, round(1000 * s.scale), s.layer_parameters)
             for s in info.networks
+        ]
+        assert [(n["timeFrequencies"], n["timeCodes"]) for n in each["networks"]] == [
+            (s.time_frequencies, s.time_codes) for s in info.networks
         ]
 
 
@@ -191,6 +195,8 @@ def payloads() -> dict[str, list[bytes]]:
     bias = plain_encode(list(zip(zeros, (True, True, False, True, True), strict=True)))
     wide = SirenSpec(frequencies=0, hidden_layers=0, width=128)
     sound = payload_of([[0, 0], [0, 0]])
+    coded = replace(TINY, axes=3, time_frequencies=1, time_codes=2).of(3)
+    video = StreamInfo("video", 2, 3, 1, (coded,), chunk_frames=(3,), timestamps=(0, 1, 2))
     return {
         "impossible code": [image(TINY, b"\0" * 40 + b"\1"), image(TINY, b"\0")],
         "step": [
@@ -200,19 +206,29 @@ def payloads() -> dict[str, list[bytes]]:
             image(TINY, payload_of([[0, 0], [0, -2047]])),
         ],
         "bias": [image(two, bias)],
+        "code": [
+            write_stream(video, [encode(coded, [*zeros_of(coded)[:-1], tensor(np.array(codes))])])
+            for codes in ((0, 0, 31, 0, 32, 0), (-31, 0, 0, -32, 5, 5))
+        ],
         "output row": [image(wide, constant(wide, *row)) for row in ((2047, 80), (137, 175))],
         "length": [image(TINY, sound + b"\xff" * 8), image(TINY, sound + b"\0")],
     }
 
 
+def zeros_of(spec: SirenSpec) -> list[QuantisedTensor]:
+    return [tensor(np.zeros(place.size)) for place in spec.tensors]
+
+
 def constant(spec: SirenSpec, weight: int = 0, step: int = FIRST_STEP) -> bytes:
     """A payload whose weights of the output are all alike, and all else is 0."""
-    tensors = [tensor(np.zeros(place.size)) for place in spec.tensors]
+    tensors = zeros_of(spec)
     tensors[-2] = tensor(np.full(spec.tensors[-2].size, weight), step)
     return encode(spec, tensors)
 
 
-@pytest.mark.parametrize("fault", ["impossible code", "step", "bias", "output row", "length"])
+@pytest.mark.parametrize(
+    "fault", ["impossible code", "step", "bias", "code", "output row", "length"]
+)
 def test_faults_of_a_payload(javascript: Decode, fault: str) -> None:
     files = payloads()[fault]
     for data, each in zip(files, javascript(files), strict=True):

@@ -38,7 +38,7 @@ def test_coordinates_are_pixel_centres() -> None:
 
 
 def test_encoding_is_position_sines_cosines() -> None:
-    encoded = encode_axis(SirenSpec(frequencies=2, scale=1.5), 2)
+    encoded = encode_axis(2, frequencies=2, scale=1.5)
     p = np.array([[-0.5], [0.5]])
     expected = [p, np.sin(np.pi * p), np.sin(1.5 * np.pi * p)]
     expected += [np.cos(np.pi * p), np.cos(1.5 * np.pi * p)]

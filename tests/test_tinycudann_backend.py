@@ -88,7 +88,7 @@ def estimate(case: Case) -> tuple[np.ndarray, np.ndarray]:
     pixels = torch.from_numpy(indices.astype(np.int64))
     flat = torch.tensor(case.params(0), dtype=torch.float64, requires_grad=True)
     parts = [flat[tensor.place].reshape(tensor.shape) for tensor in spec.tensors]
-    x = noise(EXACT._encoded(spec, case.grid, pixels))
+    x = noise(EXACT._encoded(spec, flat, case.grid, pixels))
     for weight, bias in zip(parts[:-2:2], parts[1:-2:2], strict=True):
         x = noise(torch.sin(noise(x @ noise(spec.w0 * weight).T + noise(spec.w0 * bias))))
     output = noise(x @ noise(parts[-2]).T + noise(parts[-1]))

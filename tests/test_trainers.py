@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from cases import (
-    CASES,
+    CPU_CASES,
     Case,
     case_of,
     check_scaled_steps,
@@ -42,7 +42,7 @@ from tcnn_codec.training.optimiser import OptimiserState, optimise
 
 STEPS = 10
 RATE_WEIGHT = 0.03
-by_name = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+by_name = pytest.mark.parametrize("case", CPU_CASES, ids=[case.name for case in CPU_CASES])
 
 
 def trajectory(
@@ -67,13 +67,13 @@ def trajectory(
 def trajectory_errors(backend: Backend) -> tuple[NDArray, NDArray]:
     """Largest relative loss error and relative error of the parameters' way, [case, seed]."""
     loss_errors, way_errors = [], []
-    for case in CASES:
+    for case in CPU_CASES:
         for seed in range(3):
             exact_losses, exact_way = exact_trajectory(case, seed)
             losses, way = trajectory(backend, case, seed)
             loss_errors.append(np.abs(losses / exact_losses - 1).max())
             way_errors.append(relative(way, exact_way))
-    shape = (len(CASES), 3)
+    shape = (len(CPU_CASES), 3)
     return np.reshape(loss_errors, shape), np.reshape(way_errors, shape)
 
 
@@ -105,9 +105,9 @@ def test_fused_steps_equal_single_steps(native: CpuBackend, case: Case) -> None:
     for step, rate in enumerate(rates):
         loss, grad = native.loss_and_grad(job, plain.params, batches.indices(order, step))
         assert losses[step] == pytest.approx(loss, rel=1e-5)
-        optimise(case.spec.tensors, plain, grad, float(rate))
+        optimise(case.spec.layer_tensors, plain, grad, float(rate))
     # Newton-Schulz amplifies the roundings of its products up to 485-fold.
-    for tensor in case.spec.tensors:
+    for tensor in case.spec.layer_tensors:
         way = plain.params[tensor.place] - case.params(0)[tensor.place]
         apart = fused.params[tensor.place] - plain.params[tensor.place]
         assert np.linalg.norm(apart) <= 485 * 2**-20 * np.linalg.norm(way), tensor.name
@@ -186,7 +186,9 @@ def test_vjp_takes_what_it_is_given(trainer: CpuBackend) -> None:
     params, given = case.params(0), np.zeros((case.grid.pixels, 4), np.float32)
     given[77, 2] = 3.0
     flat = torch.tensor(params, dtype=torch.float64, requires_grad=True)
-    output = forward(case.spec, flat, EXACT._encoded(case.spec, case.grid, torch.tensor([77])))
+    output = forward(
+        case.spec, flat, EXACT._encoded(case.spec, flat, case.grid, torch.tensor([77]))
+    )
     (expected,) = torch.autograd.grad(3 * output[0, 2], flat)
     bound = 0.02 if trainer.precision == "bfloat16" else 1e-5
     found = trainer.vjp(case.spec, params, case.grid, given)

@@ -15,6 +15,8 @@ import { frequencyTable } from './header.js';
 export const MAX_POSITIONS = 2 ** 24;
 
 const HALF_DIGITS = 2 ** 23;
+/** What a code of 1 is as an input. */
+const CODE_INPUT = 1024;
 
 /**
  * The sine of a phase.
@@ -45,14 +47,14 @@ function mul(a, b) {
 /**
  * The encoding of one coordinate, at several samples in a row.
  *
- * @param {import('./header.js').NetworkSize} size
+ * @param {number} frequencies L of this axis
+ * @param {number} scale of one frequency to the next, in thousandths
  * @param {number} n samples along the whole axis, 1 to 2^24
  * @param {number} first sample of the row
  * @param {number} count of samples in the row
  * @returns {Int32Array} (1 + 2L) × count, each -2^14 to 2^14
  */
-export function encodeAxis(size, n, first, count) {
-  const { frequencies, scale } = size;
+export function encodeAxis(frequencies, scale, n, first, count) {
   const found = new Int32Array((1 + 2 * frequencies) * count);
   for (let i = 0; i < count; i++) {
     const m = 2 * (first + i) + 1 - n;
@@ -90,19 +92,31 @@ export function encodeAxis(size, n, first, count) {
 export function axisPhases(network, axis, n, first, count) {
   const { size, layers } = network;
   const { weights, columns, weightMultiplier } = layers[0];
-  const inputs = 1 + 2 * size.frequencies;
-  const encoding = encodeAxis(size, n, first, count);
+  const frequencies = axis === 2 ? size.timeFrequencies : size.frequencies;
+  const encodings = [encodeAxis(frequencies, size.scale, n, first, count)];
+  if (axis === 2) encodings.push(codeInputs(network, first, count));
   const found = new Int32Array(size.width * count);
   for (let row = 0; row < size.width; row++) {
     const phases = found.subarray(row * count, (row + 1) * count);
-    for (let input = 0; input < inputs; input++) {
-      const weight = Math.imul(weights[row * columns + axis * inputs + input], weightMultiplier);
-      if (weight === 0) continue;
-      const at = input * count;
-      for (let i = 0; i < count; i++) phases[i] += Math.imul(weight, encoding[at + i]);
+    let column = row * columns + axis * (1 + 2 * size.frequencies);
+    for (const encoding of encodings) {
+      for (let at = 0; at < encoding.length; at += count) {
+        const weight = Math.imul(weights[column++], weightMultiplier);
+        if (weight === 0) continue;
+        for (let i = 0; i < count; i++) phases[i] += Math.imul(weight, encoding[at + i]);
+      }
     }
   }
   return found;
+}
+
+/** The codes of `count` frames from `first` on as inputs, timeCodes × count. */
+function codeInputs({ size, codes }, first, count) {
+  const { timeCodes } = size;
+  return Int32Array.from({ length: timeCodes * count }, (_, at) => {
+    const frame = first + (at % count);
+    return codes[frame * timeCodes + Math.floor(at / count)] * CODE_INPUT;
+  });
 }
 
 /**

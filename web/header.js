@@ -34,12 +34,15 @@ export const DEFAULT_MAX_PIXELS = 2 ** 28;
  * What the networks of one or more chunks look like.
  *
  * @typedef {object} NetworkSize
- * @property {number} frequencies L, 0 to 32, of each axis
+ * @property {number} frequencies L, 0 to 32, of x and y
  * @property {number} scale of one frequency to the next, in thousandths, 1 to 4,000
  * @property {number} hiddenLayers H, 0 to 32; there is one more layer of sines than that
  * @property {number} width W, 1 to 128: neurons in each layer of sines
  * @property {number} axes D: 2 of an image (x, y), 3 of a video (x, y, t)
  * @property {number} channels C: 1, 3 or 4
+ * @property {number} timeFrequencies L of t, 0 to 32; 0 of an image
+ * @property {number} timeCodes codes of each frame, 0 to 64; 0 of an image
+ * @property {number} inputs of the first layer
  * @property {number} parameters weights and biases
  *
  * @typedef {object} Chunk
@@ -128,9 +131,10 @@ export function checkWork(header, chunks) {
   let parameters = 0n;
   for (const chunk of chunks) {
     const pixels = BigInt(header.height * header.width * chunk.frames);
-    work += pixels * BigInt(chunk.network.parameters + 1024);
+    const ofChunk = chunk.network.parameters + chunk.frames * chunk.network.timeCodes;
+    work += pixels * BigInt(ofChunk + 1024);
     payloads += BigInt(chunk.bytes);
-    parameters += BigInt(chunk.network.parameters);
+    parameters += BigInt(ofChunk);
   }
   const most = 2048n * (payloads + 8192n);
   if (parameters > most) {
@@ -331,16 +335,31 @@ function readNetworkSize(fields, axes, channels) {
   const scale = fields.inRange('scale', 1, 4000);
   const hiddenLayers = fields.inRange('hidden layers', 0, 32);
   const width = fields.inRange('width of the network', 1, 128);
-  if (frequencyTable(frequencies, scale).some((frequency) => frequency >= FREQUENCY_BOUND)) {
+  const timeFrequencies = axes === 3 ? fields.inRange('frequencies of t', 0, 32) : 0;
+  const timeCodes = axes === 3 ? fields.inRange('codes of a frame', 0, 64) : 0;
+  const most = Math.max(frequencies, timeFrequencies);
+  if (frequencyTable(most, scale).some((frequency) => frequency >= FREQUENCY_BOUND)) {
     throw outOfRange(
-      `${frequencies} frequencies at a scale of ${scale} thousandths`,
+      `${most} frequencies at a scale of ${scale} thousandths`,
       'none may reach 2^46',
     );
   }
-  const inputs = axes * (1 + 2 * frequencies);
+  const inputs =
+    2 * (1 + 2 * frequencies) + (axes === 3 ? 1 + 2 * timeFrequencies + timeCodes : 0);
   const parameters =
     width * (inputs + 1) + hiddenLayers * width * (width + 1) + channels * (width + 1);
-  return { frequencies, scale, hiddenLayers, width, axes, channels, parameters };
+  return {
+    frequencies,
+    scale,
+    hiddenLayers,
+    width,
+    timeFrequencies,
+    timeCodes,
+    axes,
+    channels,
+    inputs,
+    parameters,
+  };
 }
 
 /**

@@ -109,10 +109,11 @@ function showFacts(file) {
   find('list').replaceChildren(...elements);
 }
 
-function describe({ hiddenLayers, width, frequencies, scale, parameters: total }) {
+function describe({ hiddenLayers, width, frequencies, scale, timeCodes, parameters: total }) {
   const layers = `${count(hiddenLayers, 'hidden layer')}, ${width} wide`;
   const encoding = `${frequencies} frequencies in steps of ${scale / 1000}`;
-  return `${layers}; ${frequencies ? encoding : 'no frequencies'}; ${number(total)} parameters`;
+  const codes = timeCodes ? `; ${timeCodes} codes a frame` : '';
+  return `${layers}; ${frequencies ? encoding : 'no frequencies'}${codes}; ${number(total)} parameters`;
 }
 
 /** The table of chunks. Chunks and frames are counted from 0, as the command line does. */

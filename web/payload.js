@@ -12,6 +12,7 @@ import { checkWork } from './header.js';
 const CRC_BYTES = 4;
 const FIRST_STEP_INDEX = 80;
 const MAX_STEP_INDEX = 175;
+const MAX_CODE = 31;
 const MAX_ROW_SUM = 2 ** 17;
 const MAX_ROW = 2 ** 38;
 
@@ -30,6 +31,7 @@ const MAX_ROW = 2 ** 38;
  * @typedef {object} Network
  * @property {import('./header.js').NetworkSize} size
  * @property {Layer[]} layers H + 2 of them: layers of sines, and the linear one of the output
+ * @property {Int32Array} codes frames × timeCodes, frame by frame, each at most 31 in magnitude
  */
 
 /**
@@ -79,7 +81,8 @@ export function readPayload(bytes, header, index) {
 export function decodeChunk(bytes, header, index) {
   const payload = readPayload(bytes, header, index);
   checkWork(header, [header.chunks[index]]);
-  return readNetwork(payload, header.chunks[index].network);
+  const { network, frames } = header.chunks[index];
+  return readNetwork(payload, network, frames);
 }
 
 /**
@@ -87,25 +90,27 @@ export function decodeChunk(bytes, header, index) {
  *
  * @param {Uint8Array} payload
  * @param {import('./header.js').NetworkSize} size
+ * @param {number} frames of the chunk
  * @returns {Network}
- * @throws {TcnnError} 'impossible code', 'step', 'bias', 'output row', 'length'
+ * @throws {TcnnError} 'impossible code', 'step', 'bias', 'code', 'output row', 'length'
  */
-export function readNetwork(payload, size) {
+export function readNetwork(payload, size, frames) {
   const decoder = new BinDecoder(payload);
   const multipliers = readMultipliers(decoder, size.hiddenLayers + 2);
   const layers = multipliers.map(([weightMultiplier, biasMultiplier], k) => {
     const last = k === size.hiddenLayers + 1;
     const rows = last ? size.channels : size.width;
-    const columns = k === 0 ? size.axes * (1 + 2 * size.frequencies) : size.width;
+    const columns = k === 0 ? size.inputs : size.width;
     const weights = readMatrix(decoder, rows, columns, true);
     const biases = last
       ? readMatrix(decoder, 1, rows, true)
       : readAscending(decoder, rows);
     return { rows, columns, weights, biases, weightMultiplier, biasMultiplier };
   });
+  const codes = readCodes(decoder, frames, size.timeCodes);
   checkOutput(layers.at(-1));
   decoder.finish();
-  return { size, layers };
+  return { size, layers, codes };
 }
 
 /**
@@ -148,6 +153,21 @@ function readAscending(decoder, count) {
     biases[column] = now;
   });
   return biases;
+}
+
+/** Section 6.3: codes, which are coded as differences to those of the frame before. */
+function readCodes(decoder, frames, timeCodes) {
+  const codes = new Int32Array(frames * timeCodes);
+  if (timeCodes === 0) return codes;
+  readMatrix(decoder, frames, timeCodes, true, (difference, frame, column) => {
+    const at = frame * timeCodes + column;
+    const code = difference + (frame > 0 ? codes[at - timeCodes] : 0);
+    if (Math.abs(code) > MAX_CODE) {
+      throw malformed('code', `a code is ${code}`, `-${MAX_CODE} to ${MAX_CODE} is allowed`);
+    }
+    codes[at] = code;
+  });
+  return codes;
 }
 
 /** Section 8.4: what makes sure that the output layer is exact. */

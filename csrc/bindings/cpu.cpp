@@ -19,9 +19,9 @@ EncodedGrid make_grid(const SirenShape& shape, const std::vector<py::buffer>& en
   check_range("number of encodings", int64_t(encodings.size()), shape.axes, shape.axes);
   EncodedGrid grid{{nullptr, nullptr, nullptr}, {1, 1, 1}};
   for (size_t a = 0; a < encodings.size(); ++a) {
-    const int64_t size = length(encodings[a]) / shape.features;
+    const int64_t features = shape.features_of(int(a)), size = length(encodings[a]) / features;
     check_range("axis size", size, 1, (int64_t(1) << 31) - 1);
-    grid.values[a] = checked<float>(encodings[a], "encoding", size * shape.features, false);
+    grid.values[a] = checked<float>(encodings[a], "encoding", size * features, false);
     grid.size[a] = size;
     check_range("pixels", grid.pixels(), 1, (int64_t(1) << 32) - 1);
   }
@@ -36,6 +36,13 @@ Target make_target(const SirenShape& shape, const EncodedGrid& grid, const py::b
   else
     found.f32 = checked<float>(target, "target", size, false);
   return found;
+}
+
+// Null where none is wanted.
+float* code_gradient_of(const SirenShape& shape, const EncodedGrid& grid,
+                        const std::optional<py::buffer>& gradient) {
+  if (!gradient) return nullptr;
+  return checked<float>(*gradient, "code_gradient", grid.size[2] * shape.codes, true);
 }
 
 // Pixel indices; null stands for all pixels in order.
@@ -76,20 +83,22 @@ void evaluate(Siren& siren, const SirenShape& shape, const py::buffer& params,
 
 double loss_and_grad(Siren& siren, const SirenShape& shape, const py::buffer& params,
                      const std::vector<py::buffer>& encodings, const py::buffer& target,
-                     const std::optional<py::buffer>& indices, const py::buffer& gradient) {
+                     const std::optional<py::buffer>& indices, const py::buffer& gradient,
+                     const std::optional<py::buffer>& code_gradient) {
   const EncodedGrid grid = make_grid(shape, encodings);
   const float* p = checked<float>(params, "params", shape.parameter_count(), false);
   const Target wanted = make_target(shape, grid, target);
   const Order order(grid, indices);
   const Batch batch = order.batch(0, 1, order.size);
   float* g = checked<float>(gradient, "gradient", shape.parameter_count(), true);
+  float* codes = code_gradient_of(shape, grid, code_gradient);
   const py::gil_scoped_release release;
-  return siren.loss_and_grad(shape, p, grid, wanted, batch, g);
+  return siren.loss_and_grad(shape, p, grid, wanted, batch, g, codes);
 }
 
 void vjp(Siren& siren, const SirenShape& shape, const py::buffer& params,
          const std::vector<py::buffer>& encodings, const py::buffer& output_gradient,
-         const py::buffer& gradient) {
+         const py::buffer& gradient, const std::optional<py::buffer>& code_gradient) {
   const EncodedGrid grid = make_grid(shape, encodings);
   const float* p = checked<float>(params, "params", shape.parameter_count(), false);
   Target given;
@@ -97,8 +106,9 @@ void vjp(Siren& siren, const SirenShape& shape, const py::buffer& params,
       checked<float>(output_gradient, "output_gradient", grid.pixels() * shape.out_channels, false);
   const Batch batch = Order(grid, std::nullopt).batch(0, 1, grid.pixels());
   float* g = checked<float>(gradient, "gradient", shape.parameter_count(), true);
+  float* codes = code_gradient_of(shape, grid, code_gradient);
   const py::gil_scoped_release release;
-  siren.loss_and_grad(shape, p, grid, given, batch, g);
+  siren.loss_and_grad(shape, p, grid, given, batch, g, codes);
 }
 
 // A network being fitted: its arrays are checked once and held, and steps change them in place.
@@ -128,15 +138,17 @@ class Trainer {
   }
 
   void steps(const std::vector<std::pair<int64_t, int64_t>>& starts_and_strides, int64_t count,
-             const py::buffer& learning_rates, const py::buffer& losses) {
+             const py::buffer& learning_rates, const py::buffer& losses,
+             const std::optional<py::buffer>& code_gradient) {
     std::vector<Batch> batches;
     for (const auto& [start, stride] : starts_and_strides)
       batches.push_back(order_.batch(start, stride, count));
     const auto steps = int64_t(batches.size());
     const float* rates = checked<float>(learning_rates, "learning_rates", steps, false);
     double* found = checked<double>(losses, "losses", steps, true);
+    float* codes = code_gradient_of(shape_, grid_, code_gradient);
     const py::gil_scoped_release release;
-    siren_.fit_steps(shape_, state_, grid_, target_, batches, rates, found);
+    siren_.fit_steps(shape_, state_, grid_, target_, batches, rates, found, codes);
   }
 
  private:
@@ -181,9 +193,11 @@ PYBIND11_MODULE(_cpu, module) {
            py::arg("out"), "Fills out [pixels, out_channels], float32 or uint8.")
       .def("loss_and_grad", &loss_and_grad, py::arg("shape"), py::arg("params"),
            py::arg("encodings"), py::arg("target"), py::arg("indices"), py::arg("gradient"),
-           "Fills gradient; returns the mean squared error over indices (None: all pixels).")
+           py::arg("code_gradient") = py::none(),
+           "Fills gradient and code_gradient [frames, codes]; returns the mean squared error over "
+           "indices (None: all pixels).")
       .def("vjp", &vjp, py::arg("shape"), py::arg("params"), py::arg("encodings"),
-           py::arg("output_gradient"), py::arg("gradient"),
+           py::arg("output_gradient"), py::arg("gradient"), py::arg("code_gradient") = py::none(),
            "Fills gradient with that of a loss whose gradient by the output is given.");
 
   py::class_<Trainer>(module, "Trainer")
@@ -196,7 +210,8 @@ PYBIND11_MODULE(_cpu, module) {
            "Steps change params, mean and variance. With scales, float32 like params or None, Adam "
            "moves weights too, learning rates in units of each one's.")
       .def("steps", &Trainer::steps, py::arg("starts_and_strides"), py::arg("count"),
-           py::arg("learning_rates"), py::arg("losses"),
+           py::arg("learning_rates"), py::arg("losses"), py::arg("code_gradient") = py::none(),
            "One step of the optimiser per (start, stride): the batch order[(start + stride * i) % "
-           "size] for i < count. Fills losses, float64 [steps].");
+           "size] for i < count. Fills losses, float64 [steps], and code_gradient of the last "
+           "step.");
 }

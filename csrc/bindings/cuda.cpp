@@ -29,19 +29,20 @@ class Job {
     job_.params = floats(params, "params", shape.parameter_count());
     check_range("number of encodings", int64_t(encodings.size()), shape.axes, shape.axes);
     check_range("number of encodings16", int64_t(encodings16.size()), shape.axes, shape.axes);
-    const int64_t padded = (shape.features + 8) / 8 * 8;
+    const int last = shape.features_of(shape.axes - 1);
+    const int64_t padded = (std::max(shape.features, last) + 8) / 8 * 8;
     pixels_ = 1;
     for (int axis = 0; axis < 3; ++axis) {
       job_.size[axis] = 1;
       if (axis >= shape.axes) continue;
       const Array& encoding = hold(encodings[size_t(axis)]);
-      const int64_t size = encoding.size() / shape.features;
+      const int64_t features = shape.features_of(axis), size = encoding.size() / features;
       check_range("axis size", size, 1, (int64_t(1) << 31) / (16 * std::max<int64_t>(padded, 16)));
       job_.size[axis] = size;
       pixels_ *= size;
       check_range("pixels", pixels_, 1, (int64_t(1) << 32) - 64);
-      job_.encoding[axis] = reinterpret_cast<float*>(
-          encoding.checked("encoding", device, true, 32, size * shape.features));
+      job_.encoding[axis] =
+          reinterpret_cast<float*>(encoding.checked("encoding", device, true, 32, size * features));
       job_.encoding16[axis] = reinterpret_cast<uint16_t*>(
           hold(encodings16[size_t(axis)]).checked("encoding16", device, true, 16, size * padded));
     }
@@ -118,7 +119,8 @@ std::vector<cuda::Job> together(const std::vector<Job*>& jobs) {
     const SirenShape &a = job->shape(), &b = jobs[0]->shape();
     if (a.axes != b.axes || a.features != b.features || a.hidden_layers != b.hidden_layers ||
         a.width != b.width || a.out_channels != b.out_channels || a.w0 != b.w0 ||
-        job->device() != jobs[0]->device() || job->steps() != jobs[0]->steps())
+        a.time_features != b.time_features || job->device() != jobs[0]->device() ||
+        job->steps() != jobs[0]->steps())
       throw py::value_error(
           "networks of one call differ in shape, device or number of steps; call once for each "
           "kind");

@@ -12,6 +12,7 @@ namespace tcnn_codec {
 
 inline void check_integer_shape(const SirenShape& shape) {
   check_range("features", shape.features, 1, kMostFeatures);
+  check_range("time_features", shape.time_features, 0, kMostFeatures);
   check_range("hidden_layers", shape.hidden_layers, 0, kMostHiddenLayers);
 }
 
@@ -27,12 +28,12 @@ inline IntegerGrid integer_grid(const SirenShape& shape,
   check_range("number of axes", int64_t(axes.size()), shape.axes, shape.axes);
   IntegerGrid grid{{nullptr, nullptr, nullptr}, {1, 1, 1}};
   for (size_t a = 0; a < axes.size(); ++a) {
-    const int64_t size = length(axes[a]) / shape.features;
+    const int64_t features = shape.features_of(int(a)), size = length(axes[a]) / features;
     check_range("axis size", size, 1, int64_t(1) << 20);
-    grid.values[a] = checked<int16_t>(axes[a], "axis", size * shape.features, false);
+    grid.values[a] = checked<int16_t>(axes[a], "axis", size * features, false);
     grid.size[a] = size;
-    for (int64_t i = 0; i < size * shape.features; ++i)
-      check_range("axis", grid.values[a][i], -(1 << 14), 1 << 14);
+    for (int64_t i = 0; i < size * features; ++i)
+      check_range("axis", grid.values[a][i], -kMostFeature, kMostFeature);
   }
   check_range("pixels", grid.pixels(), 1, (int64_t(1) << 32) - 1);
   return grid;

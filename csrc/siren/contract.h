@@ -23,13 +23,20 @@ constexpr int kMostWidth = 128;
 // [rows, columns], row-major, then the bias [rows]; the input layer first.
 struct SirenShape {
   int axes;           // 2 (x, y) or 3 (x, y, t)
-  int features;       // encoded features of one axis, 1 + 2L
+  int features;       // encoded features of x, y and, but for time_features, t: 1 + 2L
   int hidden_layers;  // sine layers after the input layer
   int width;          // 1 to kMostWidth
   int out_channels;   // 1, 3 or 4
   float w0;
+  int time_features = 0;  // encoded features of t; 0: as many as of the other axes
+  int codes = 0;          // of t's features the last so many, which are learned for each frame
 
-  TCNN_CODEC_SHARED int inputs() const { return axes * features; }
+  TCNN_CODEC_SHARED int features_of(int axis) const {
+    return axis == 2 && time_features ? time_features : features;
+  }
+  // The first of an axis' columns of the input layer's weights.
+  TCNN_CODEC_SHARED int first_input(int axis) const { return axis * features; }
+  TCNN_CODEC_SHARED int inputs() const { return first_input(axes - 1) + features_of(axes - 1); }
   TCNN_CODEC_SHARED int layers() const { return hidden_layers + 2; }
   TCNN_CODEC_SHARED int rows(int layer) const {
     return layer == hidden_layers + 1 ? out_channels : width;
@@ -49,7 +56,8 @@ struct SirenShape {
 constexpr float kNewtonSchulz[3] = {3.4445f, -4.7750f, 2.0315f};
 constexpr int kNewtonSchulzSteps = 5;
 
-// The separable sampling grid: for each axis in the order x, y, t its encoding [size, features].
+// The separable sampling grid: for each axis in the order x, y, t its encoding
+// [size, features_of(axis)].
 struct EncodedGrid {
   const float* values[3];
   int64_t size[3];  // 1 for an axis the model does not have
@@ -121,15 +129,18 @@ class Siren {
 
   // Mean squared error over the batch, and its gradient [parameter_count]; of an output gradient
   // (Target), the product of the network's transposed Jacobian with it, and no error.
+  // code_gradient, unless null: [frames, codes], the gradient by the encoding's codes.
   double loss_and_grad(const SirenShape& shape, const float* params, const EncodedGrid& grid,
-                       const Target& target, const Batch& batch, float* gradient);
+                       const Target& target, const Batch& batch, float* gradient,
+                       float* code_gradient);
 
   // One loss_and_grad and one step of the optimiser per batch; losses [batches] are those before
   // each step. With state.scales, Adam moves weights too, without the rate term, and learning
-  // rates are in units of the parameter's scale; one of scale 0 stays as it is.
+  // rates are in units of the parameter's scale; one of scale 0 stays as it is. code_gradient: of
+  // the last step, as in loss_and_grad.
   void fit_steps(const SirenShape& shape, Optimiser& state, const EncodedGrid& grid,
                  const Target& target, const std::vector<Batch>& batches,
-                 const float* learning_rates, double* losses);
+                 const float* learning_rates, double* losses, float* code_gradient);
 
  private:
   struct Engine;

@@ -59,13 +59,13 @@ class StreamInfo:
     """All that a file says of itself before its first chunk.
 
     height, width: 1 to 65,536 pixels. channels: 1, 3 or 4. family, networks: the network of every
-    chunk, with axes 2 for an image and 3 for a video, and as many outputs as channels; 256
-    different ones at most. chunk_frames: frames of every chunk, 1 to 4,096 each, 1,048,576 in all,
-    in 65,536 chunks at most. time_base: seconds per tick, frame_rate: frames per second, both
-    positive. timestamps: the presentation time of every frame in ticks, strictly increasing. An
-    image has one frame, timestamps (0,) and both rates 1. chunk_bytes: the payload length of every
-    chunk, and header_bytes: where the first record begins; both are known once the stream is
-    written. Raises CodecError for a value out of range.
+    chunk, for its number of frames, with axes 2 for an image and 3 for a video, and as many outputs
+    as channels; 256 different ones at most, whatever the frames. chunk_frames: frames of every
+    chunk, 1 to 4,096 each, 1,048,576 in all, in 65,536 chunks at most. time_base: seconds per tick,
+    frame_rate: frames per second, both positive. timestamps: the presentation time of every frame
+    in ticks, strictly increasing. An image has one frame, timestamps (0,) and both rates 1.
+    chunk_bytes: the payload length of every chunk, and header_bytes: where the first record begins;
+    both are known once the stream is written. Raises CodecError for a value out of range.
     """
 
     kind: Kind
@@ -104,6 +104,10 @@ class StreamInfo:
             raise CodecError("an image has several frames or a time", remedy="write it as a video")
         axes = 3 if self.kind == "video" else 2
         _require("number of different networks", len(self.network_places), 1, MAX_NETWORKS)
+        pairs = zip(self.networks, self.chunk_frames, strict=True)
+        for spec, frames in {(id(spec), frames): (spec, frames) for spec, frames in pairs}.values():
+            if spec.of(frames) != spec:
+                raise ValueError(f"a network is not of its chunk's {frames} frames")
         for spec in self.network_places:
             if (spec.axes, spec.out_channels) != (axes, self.channels):
                 raise CodecError(
@@ -119,10 +123,19 @@ class StreamInfo:
 
     @cached_property
     def network_places(self) -> dict[Spec, int]:
-        """The different networks, in the order of their first chunk, and the place of each."""
+        """The different networks, as of one frame, in the order of their first chunk, and the place
+        of each."""
         # First by identity: chunks share their networks, and to hash one takes long.
         objects = {id(spec): spec for spec in self.networks}.values()
-        return {spec: place for place, spec in enumerate(dict.fromkeys(objects))}
+        different = dict.fromkeys(spec.of(1) for spec in objects)
+        return {spec: place for place, spec in enumerate(different)}
+
+    @property
+    def chunk_places(self) -> Iterator[int]:
+        """Of every chunk the place of its network among the different ones."""
+        objects = {id(spec): spec for spec in self.networks}
+        places = {key: self.network_places[spec.of(1)] for key, spec in objects.items()}
+        return (places[id(spec)] for spec in self.networks)
 
     @property
     def chunk_count(self) -> int:
@@ -248,7 +261,7 @@ def _header_fields(info: StreamInfo, chunk_bytes: Sequence[int]) -> Iterator[int
     for spec in places:
         yield from info.family.header_fields(spec)
     if len(places) > 1:
-        yield from _spread_runs((places[spec] for spec in info.networks), info.chunk_count)
+        yield from _spread_runs(info.chunk_places, info.chunk_count)
     yield from _spread_runs((KEY_CHUNK for _ in info.networks[1:]), info.chunk_count - 1)
     yield from chunk_bytes
 
@@ -303,7 +316,7 @@ def _parse_fields(
             height=height,
             width=width,
             channels=channels,
-            networks=tuple(specs[place] for place in places),
+            networks=_of_frames(specs, places, chunk_frames),
             chunk_frames=chunk_frames,
             time_base=time_base,
             frame_rate=frame_rate,
@@ -319,6 +332,17 @@ def _parse_fields(
         raise bad_field(error.value, error.allowed) from error
     fields.end()
     return info
+
+
+def _of_frames(
+    specs: Sequence[Spec], places: Sequence[int], frames: Sequence[int]
+) -> tuple[Spec, ...]:
+    """The network of every chunk; the same object where place and frames are the same."""
+    known = {
+        (place, count): specs[place].of(count)
+        for place, count in set(zip(places, frames, strict=True))
+    }
+    return tuple(known[key] for key in zip(places, frames, strict=True))
 
 
 def _check_places(specs: Sequence[Spec], places: Sequence[int]) -> None:

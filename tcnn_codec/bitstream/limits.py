@@ -21,6 +21,8 @@ MAX_PTS = 2**62 - 1
 MAX_WIDTH = 128
 MAX_HIDDEN_LAYERS = 32
 MAX_FREQUENCIES = 32
+#: Learned codes of a frame, and the magnitude of one; the native code has the same.
+MAX_TIME_CODES, MAX_CODE = 64, 31
 #: Magnitude of a quantised value; csrc/coders/binary_coder.h has the same.
 MAX_LEVEL = 2047
 #: Indices of quantisation steps; coders/quantised.py says which steps they are. The first of a

@@ -29,12 +29,20 @@ class Matrices:
 
     tensors: in their order. kinds: tensors come in groups of so many, such as weight and bias; the
     step of each is coded as the difference to that of its like in the group before. ascending: the
-    names of those whose values ascend from 0 or more, and are coded as differences.
+    names of those whose values ascend from 0 or more, and are coded as differences. stepless: the
+    names of the last of them, which are of no group and whose step is FIRST_STEP; every row of
+    theirs is coded as the difference to the row before.
     """
 
     tensors: tuple[Tensor, ...]
     kinds: int
     ascending: frozenset[str] = frozenset()
+    stepless: frozenset[str] = frozenset()
+
+    @property
+    def stepped(self) -> int:
+        """How many tensors have a step of their own."""
+        return len(self.tensors) - len(self.stepless)
 
 
 def encode_tensors(matrices: Matrices, tensors: Sequence[QuantisedTensor]) -> bytes:
@@ -43,12 +51,15 @@ def encode_tensors(matrices: Matrices, tensors: Sequence[QuantisedTensor]) -> by
     Raises ValueError where values do not ascend that should: a fault of the caller's.
     """
     encoder = _coders.Encoder()
-    steps = np.array([tensor.step for tensor in tensors], np.int32).reshape(-1, matrices.kinds)
+    steps = np.array([tensor.step for tensor in tensors[: matrices.stepped]], np.int32)
+    steps = steps.reshape(-1, matrices.kinds)
     encoder.add(np.diff(steps, axis=0, prepend=np.int32(FIRST_STEP)), True)
     for place, tensor in zip(matrices.tensors, tensors, strict=True):
         values, has_signs = tensor.values.reshape(_rows_columns(place)), True
         if place.name in matrices.ascending:
             values, has_signs = np.diff(values, prepend=np.int32(0)), False
+        elif place.name in matrices.stepless:
+            values = np.diff(values, axis=0, prepend=np.int32(0))
         encoder.add(values, has_signs)
     return encoder.finish()
 
@@ -56,23 +67,26 @@ def encode_tensors(matrices: Matrices, tensors: Sequence[QuantisedTensor]) -> by
 def decode_tensors(matrices: Matrices, payload: bytes) -> tuple[QuantisedTensor, ...]:
     """Inverse of `encode_tensors`. Raises BitstreamError for what docs/format.md does not allow."""
     decoder = _coders.Decoder(payload)
-    groups = len(matrices.tensors) // matrices.kinds
+    groups = matrices.stepped // matrices.kinds
     changes = _take(decoder, "the steps", groups, matrices.kinds, True)
     steps = (FIRST_STEP + np.cumsum(changes, axis=0)).ravel().tolist()
-    for place, step in zip(matrices.tensors, steps, strict=True):
+    for place, step in zip(matrices.tensors, steps, strict=False):
         if not MIN_STEP <= step <= MAX_STEP:
             raise malformed(
                 f"{place.name} has step {step}", f"allowed are {MIN_STEP} to {MAX_STEP}"
             )
+    steps += [FIRST_STEP] * len(matrices.stepless)
     tensors = []
     for place, step in zip(matrices.tensors, steps, strict=True):
         ascends = place.name in matrices.ascending
-        values = _take(decoder, place.name, *_rows_columns(place), not ascends).ravel()
-        if ascends:
-            values = np.cumsum(values, dtype=np.int64)
-            if values[-1] > MAX_LEVEL:
-                raise malformed(f"{place.name} has {values[-1]}", f"allowed is at most {MAX_LEVEL}")
-        tensors.append(QuantisedTensor(values.astype(np.int32, copy=False), step))
+        values = _take(decoder, place.name, *_rows_columns(place), not ascends)
+        if ascends or place.name in matrices.stepless:
+            summed = np.cumsum(values, axis=1 if ascends else 0, dtype=np.int64)
+            most = int(np.abs(summed).max())
+            if most > MAX_LEVEL:
+                raise malformed(f"{place.name} has {most}", f"allowed is at most {MAX_LEVEL}")
+            values = summed.astype(np.int32)
+        tensors.append(QuantisedTensor(values.ravel(), step))
     if len(payload) > decoder.taken:
         raise malformed(
             f"it has {len(payload)} bytes", f"its code ends within {decoder.taken} bytes"

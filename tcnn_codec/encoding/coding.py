@@ -99,6 +99,7 @@ class SourceCoder:
         results = list(self._run(spec, self.config.fit_steps, None))
         return FittedSource(
             coder=self,
+            spec=spec,
             info=self._info(spec, results),
             params=tuple(result.params for result in results),
             trained_db=mean_psnr([result.trained_db for result in results]),
@@ -127,7 +128,7 @@ class SourceCoder:
             for chunk in self.chunks:
                 yield ChunkJob(
                     chunk=chunk,
-                    spec=spec,
+                    spec=spec.of(chunk.grid.frames),
                     seed=self.config.seed + chunk.index,
                     fit_steps=fit_steps,
                     params=None if params is None else params[chunk.index],
@@ -164,7 +165,7 @@ class SourceCoder:
     def _info(self, spec: Spec, results: list[ChunkResult]) -> StreamInfo:
         return replace(
             self._first_info(spec),
-            networks=(spec,) * len(results),
+            networks=tuple(spec.of(len(result.timestamps)) for result in results),
             chunk_frames=tuple(len(result.timestamps) for result in results),
             timestamps=tuple(time for result in results for time in result.timestamps),
         )
@@ -179,19 +180,19 @@ class FittedSource:
     """
 
     coder: SourceCoder
+    spec: Spec
     info: StreamInfo
     params: tuple[F32, ...]
     trained_db: float
     colour_db: float
 
     def code(self, bits: float) -> Coded:
-        return self.coder.code(self.info.networks[0], self.params, bits)
+        return self.coder.code(self.spec, self.params, bits)
 
     def rough_size(self, bits: float) -> int:
-        fitter, spec, rounding = self.coder.fitter, self.info.networks[0], self.coder.rounding(bits)
-        rounded = (
-            fitter.round_at_once(spec, params, self.info.grid(index), rounding)
-            for index, params in enumerate(self.params)
-        )
-        payloads = [fitter.family.encode(spec, tensors) for tensors in rounded]
+        fitter, specs, rounding = self.coder.fitter, self.info.networks, self.coder.rounding(bits)
+        payloads = []
+        for index, (spec, params) in enumerate(zip(specs, self.params, strict=True)):
+            tensors = fitter.round_at_once(spec, params, self.info.grid(index), rounding)
+            payloads.append(fitter.family.encode(spec, tensors))
         return len(write_stream(self.info, payloads))

@@ -6,19 +6,21 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, StreamInfo
-from tcnn_codec.bitstream.limits import MAX_FRAMES
-from tcnn_codec.config import EncodeConfig
-from tcnn_codec.encoding.chunks import ChunkReader
+from tcnn_codec.bitstream.limits import MAX_CHUNK_FRAMES, MAX_FRAMES
+from tcnn_codec.config import AUTO, EncodeConfig
+from tcnn_codec.encoding.chunks import ChunkReader, chunk_lengths, fixed_lengths
 from tcnn_codec.encoding.coding import Coded, Progress, SourceCoder
 from tcnn_codec.encoding.executors import InThisProcess
 from tcnn_codec.encoding.jobs import Tools
 from tcnn_codec.encoding.rate import reach_quality, reach_size
+from tcnn_codec.encoding.scenes import scene_lengths
 from tcnn_codec.errors import CodecError
 from tcnn_codec.families import make_fitter
 from tcnn_codec.families.contract import Fitter
@@ -40,7 +42,8 @@ MOST_PIXELS = 2**32 - 1
 
 @dataclass(frozen=True)
 class Encoded:
-    """A stream and what encoding it took."""
+    """A stream and what encoding it took. cuts: the first frames of scenes, or None where the user
+    has set the chunks."""
 
     stream: bytes
     info: StreamInfo
@@ -51,12 +54,13 @@ class Encoded:
     device: str
     precision: str
     notes: tuple[str, ...]
+    cuts: tuple[int, ...] | None
 
     @property
     def bits_per_pixel(self) -> float:
         return self.info.bits_per_pixel(len(self.stream))
 
-    def report(self) -> dict[str, int | float | str | None]:
+    def report(self) -> dict[str, int | float | str | list[int] | None]:
         """The keys of encode --json; psnr_db is None where the decoded pixels are exact."""
         return {
             "bytes": len(self.stream),
@@ -69,6 +73,7 @@ class Encoded:
             "precision": self.precision,
             **self.info.family.describe(self.info.networks[0]),
             "chunks": self.info.chunk_count,
+            "cuts": None if self.cuts is None else list(self.cuts),
             "frames": self.info.frames,
             "height": self.info.height,
             "width": self.info.width,
@@ -138,10 +143,17 @@ def encode_source(
     start = time.perf_counter()
     fitter = fitters(config.model, config.backend, config.precision, config.threads)
     picture = source.format
-    chunk_frames = _chunk_frames(picture, config, max_pixels)
+    most = _most_frames(picture, config, max_pixels)
+    cuts: tuple[int, ...] | None = None
+    if config.chunk_frames == AUTO:
+        scenes = _scenes(source)
+        cuts = tuple(accumulate(scenes[:-1]))
+        lengths = chunk_lengths(scenes, most)
+    else:
+        lengths = fixed_lengths(picture.frame_count, most)
     coder = SourceCoder(
         picture=picture,
-        chunks=ChunkReader(source, chunk_frames),
+        chunks=ChunkReader(source, lengths),
         config=config,
         fitter=fitter,
         executor=InThisProcess(Tools.of(fitter)),
@@ -159,15 +171,26 @@ def encode_source(
         device=fitter.device,
         precision=fitter.precision,
         notes=source.notes,
+        cuts=cuts,
     )
 
 
-def _chunk_frames(picture: PictureFormat, config: EncodeConfig, max_pixels: int) -> int:
-    """Frames that share a network. Raises CodecError where they are too many pixels."""
-    chunk_frames = config.chunk_frames if picture.kind == "video" else 1
-    chunk_frames = min(chunk_frames, picture.frame_count)
+def _scenes(source: Source) -> tuple[int, ...]:
+    """The frames of every scene."""
+    if (count := source.format.frame_count) == 1:
+        return (count,)
+    return scene_lengths(frame.pixels for frame in source.frames())
+
+
+def _most_frames(picture: PictureFormat, config: EncodeConfig, max_pixels: int) -> int:
+    """Frames that share a network, at most. Raises CodecError where they are too many pixels."""
+    limit = min(max_pixels, MOST_PIXELS)
+    if isinstance(config.chunk_frames, int):
+        chunk_frames = min(config.chunk_frames, picture.frame_count)
+    else:
+        chunk_frames = min(MAX_CHUNK_FRAMES, max(1, limit // (picture.height * picture.width)))
     held = picture.height * picture.width * chunk_frames
-    if held > (limit := min(max_pixels, MOST_PIXELS)):
+    if held > limit:
         raise CodecError(
             f"a chunk of {picture.width}x{picture.height}x{chunk_frames} is {held} pixels",
             f"the limit is {limit}",

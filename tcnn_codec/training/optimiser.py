@@ -121,11 +121,20 @@ def adam_step(
 
     The learning rate is in units of scale.
     """
-    params, mean, variance = (x[place] for x in (state.params, state.mean, state.variance))
-    steps = state.steps_done + 1
+    mean, variance = state.mean[place], state.variance[place]
+    update = adam_update(mean, variance, gradient, state.steps_done + 1)
+    state.params[place] -= np.float32(learning_rate) * scale * update
+
+
+def adam_update(mean: F32, variance: F32, gradient: F32, steps: int) -> F32:
+    """What Adam subtracts at a learning rate of 1; changes the moments in place.
+
+    steps: how many there were, this one counted.
+    """
     mean += (gradient - mean) * np.float32(1 - BETA1)
     variance *= np.float32(BETA2)
     variance += gradient * gradient * np.float32(1 - BETA2)
-    rate = np.float32(learning_rate / (1 - BETA1**steps)) * scale
     correction = np.float32((1 - BETA2**steps) ** -0.5)
-    params -= rate * mean / (np.sqrt(variance) * correction + np.float32(EPSILON))
+    bias = np.float32(1 / (1 - BETA1**steps))
+    update: F32 = bias * mean / (np.sqrt(variance) * correction + np.float32(EPSILON))
+    return update

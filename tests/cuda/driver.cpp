@@ -7,6 +7,7 @@
 //
 // Prints one line per case or barrier; exit status 1 where something is wrong.
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <random>
@@ -32,7 +33,8 @@ struct Case {
 };
 
 constexpr size_t kLarge = 227 << 10;
-// {axes, features, hidden_layers, width, out_channels, w0}; {group, block, warps, tiles, graph}
+// {axes, features, hidden_layers, width, out_channels, w0, time_features}; {group, block, warps,
+// tiles, graph}
 const Case kCases[] = {
     {"narrow", {2, 5, 1, 20, 3, 30}, {23, 9, 1}, 150, 1, false, true, {2, 2, 2, 1, false}, kLarge},
     {"two tiles",
@@ -46,6 +48,15 @@ const Case kCases[] = {
      kLarge},
     {"parts", {2, 3, 0, 12, 1, 30}, {23, 9, 1}, 207, 1, true, false, {3, 4, 4, 1, false}, kLarge},
     {"video", {3, 3, 2, 40, 4, 30}, {11, 7, 5}, 99, 1, false, true, {2, 3, 3, 1, false}, kLarge},
+    {"more of t",
+     {3, 3, 2, 40, 4, 30, 12},
+     {11, 7, 5},
+     99,
+     1,
+     false,
+     true,
+     {2, 3, 3, 1, false},
+     kLarge},
     {"wide", {2, 3, 1, 100, 3, 30}, {13, 9, 1}, 70, 1, false, true, {2, 2, 2, 1, false}, kLarge},
     {"unshared",
      {2, 3, 2, 33, 3, 30},
@@ -80,19 +91,20 @@ struct Arrays {
     variance.assign(parameters, 0);
     if (of.scales) scales.assign(parameters, 0.01f);
     losses.assign(kSteps, 0);
-    const int padded = (shape.features + 8) / 8 * 8;
+    const int padded = (std::max(shape.features, shape.features_of(shape.axes - 1)) + 8) / 8 * 8;
     size_t pixels = 1;
     for (int axis = 0; axis < 3; ++axis) {
       pixels *= size_t(of.size[axis]);
       if (axis >= shape.axes) continue;
-      fill(encodings[axis], size_t(of.size[axis] * shape.features), 1);
+      const int features = shape.features_of(axis);
+      fill(encodings[axis], size_t(of.size[axis] * features), 1);
       for (int row = 0; row < of.size[axis]; ++row)
         for (int f = 0; f < padded; ++f)
-          encodings16[axis].push_back(uint16_t(
-              pack_half2(f < shape.features    ? encodings[axis][size_t(row * shape.features + f)]
-                         : f == shape.features ? 1.0f
-                                               : 0.0f,
-                         0)));
+          encodings16[axis].push_back(
+              uint16_t(pack_half2(f < features    ? encodings[axis][size_t(row * features + f)]
+                                  : f == features ? 1.0f
+                                                  : 0.0f,
+                                  0)));
     }
     for (size_t i = 0; i < pixels * size_t(shape.out_channels); ++i)
       target.push_back(uint8_t(random()));

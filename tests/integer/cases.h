@@ -1,6 +1,6 @@
-// Cases of evaluation in integers, from standard input: each is int32 axes, features,
-// hidden_layers, width, out_channels, the sizes of x, y and t, and threads; then values and
-// multipliers, int32; then the axes' encodings, int16.
+// Cases of evaluation in integers, from standard input: each is int32 axes, features, those of
+// the last axis, hidden_layers, width, out_channels, the sizes of x, y and t, and threads; then
+// values and multipliers, int32; then the axes' encodings, int16.
 #pragma once
 
 #include <cstdio>
@@ -16,19 +16,19 @@ class ReadCase {
  public:
   // Whether there was another case.
   bool read() {
-    int32_t head[9];
+    int32_t head[10];
     if (std::fread(head, 1, sizeof head, stdin) != sizeof head) return false;
-    network.shape = {head[0], head[1], head[2], head[3], head[4], 0};
-    threads = head[8];
+    network.shape = {head[0], head[1], head[3], head[4], head[5], 0, head[2]};
+    threads = head[9];
     fill(values_, network.shape.parameter_count());
     fill(multipliers_, 2 * network.shape.layers());
     network.values = values_.data();
     network.multipliers = multipliers_.data();
     for (int axis = 0; axis < 3; ++axis) {
-      grid.size[axis] = head[5 + axis];
+      grid.size[axis] = head[6 + axis];
       grid.values[axis] = nullptr;
       if (axis >= network.shape.axes) continue;
-      fill(axes_[axis], grid.size[axis] * network.shape.features);
+      fill(axes_[axis], grid.size[axis] * network.shape.features_of(axis));
       grid.values[axis] = axes_[axis].data();
     }
     return true;

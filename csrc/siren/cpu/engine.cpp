@@ -62,7 +62,8 @@ struct Layout {
       : stride(int(round_up(shape.width, lanes))) {
     const int64_t hidden = shape.hidden_layers;
     for (int a = 0; a < 3; ++a) table_floats[a] = (a < shape.axes ? grid.size[a] : 0) * stride;
-    first_floats = int64_t(shape.features) * stride;
+    for (int a = 0; a < shape.axes; ++a) first[a] = int64_t(shape.first_input(a)) * stride;
+    first_floats = int64_t(shape.inputs()) * stride;
     hidden_floats = hidden * shape.width * stride;
     bias_floats = hidden * stride;
     tables = table_floats[0] + table_floats[1] + table_floats[2];
@@ -70,6 +71,7 @@ struct Layout {
   }
 
   int stride;
+  int64_t first[3] = {0, 0, 0};  // where an axis' part of the input layer's weights begins
   int64_t first_floats, hidden_floats, bias_floats, table_floats[3], tables;
   int64_t sums;  // floats of one slice's GradientSums
 
@@ -146,7 +148,7 @@ struct Siren::Engine {
   PackedNet pack(const SirenShape& shape, const float* params, const EncodedGrid& grid,
                  const Layout& layout) {
     const int width = shape.width, stride = layout.stride;
-    const int64_t first = shape.axes * layout.first_floats;
+    const int64_t first = layout.first_floats;
     const int64_t floats = first + 2 * layout.hidden_floats + layout.bias_floats + stride +
                            int64_t(width) * kOut + kOut * stride + kOut;
     float* memory = packed.need(floats);
@@ -239,7 +241,7 @@ struct Siren::Engine {
       }
       const int64_t row = task * kTableRowsPerTask;
       kernels.build_table(grid.values[a], row, std::min(row + kTableRowsPerTask, grid.size[a]),
-                          shape.features, input + a * layout.first_floats,
+                          shape.features_of(a), input + layout.first[a],
                           a == 0 ? input_bias : nullptr, layout.stride, table);
     });
   }
@@ -259,7 +261,7 @@ struct Siren::Engine {
   }
 
   double loss_and_grad(const SirenShape& shape, const float* params, const EncodedGrid& grid,
-                       const Target& target, const Batch& batch, float* out) {
+                       const Target& target, const Batch& batch, float* out, float* code_gradient) {
     const Layout layout(shape, grid, kernels.lanes);
     const PackedNet net = pack(shape, params, grid, layout);
     const int64_t tiles = (batch.count + kTile - 1) / kTile;
@@ -289,8 +291,10 @@ struct Siren::Engine {
                          std::min(first + kSumsPerTask, layout.sums));
     });
     const double values = double(batch.count) * shape.out_channels;
-    unpack_gradient(shape, grid, layout, layout.view(summed),
-                    target.output_gradient ? 1 : 2 / values, out);
+    const double mean = target.output_gradient ? 1 : 2 / values;
+    unpack_gradient(shape, grid, layout, layout.view(summed), mean, out);
+    if (code_gradient)
+      carry_to_codes(shape, params, grid.size[2], layout, layout.view(summed), mean, code_gradient);
     double squared_error = 0;
     for (const double part : squared_errors) squared_error += part;
     return squared_error / values;
@@ -315,14 +319,14 @@ struct Siren::Engine {
   // From padded sums over pixels to the flat gradient of the mean.
   void unpack_gradient(const SirenShape& shape, const EncodedGrid& grid, const Layout& layout,
                        const GradientSums& summed, double mean, float* out) {
-    const int width = shape.width, stride = layout.stride, features = shape.features;
+    const int width = shape.width, stride = layout.stride;
     const double inner = mean * shape.w0;
-    float* first = first_gradient.need(shape.axes * layout.first_floats);
+    float* first = first_gradient.need(layout.first_floats);
     pool.run(shape.axes, [&](int64_t a, int) {
-      kernels.contract_table(grid.values[a], grid.size[a], features, summed.table[a], stride,
-                             first + a * layout.first_floats);
+      kernels.contract_table(grid.values[a], grid.size[a], shape.features_of(int(a)),
+                             summed.table[a], stride, first + layout.first[a]);
     });
-    const int inputs = shape.axes * features;
+    const int inputs = shape.inputs();
     for (int r = 0; r < width; ++r)
       for (int c = 0; c < inputs; ++c)
         *out++ = float(inner * double(first[int64_t(c) * stride + r]));
@@ -342,6 +346,22 @@ struct Siren::Engine {
       for (int c = 0; c < width; ++c) *out++ = float(mean * double(summed.output[r * stride + c]));
     for (int c = 0; c < shape.out_channels; ++c)
       *out++ = float(mean * double(summed.output_bias[c]));
+  }
+
+  // The gradient by the codes of every frame: its sums of delta, times the codes' weights.
+  void carry_to_codes(const SirenShape& shape, const float* params, int64_t frames,
+                      const Layout& layout, const GradientSums& summed, double mean, float* out) {
+    const int inputs = shape.inputs(), first = inputs - shape.codes;
+    for (int64_t frame = 0; frame < frames; ++frame) {
+      std::fill_n(out, shape.codes, 0.0f);
+      const float* delta = summed.table[2] + frame * layout.stride;
+      for (int r = 0; r < shape.width; ++r) {
+        const float scaled = float(mean * shape.w0 * double(delta[r]));
+        const float* weight = params + int64_t(r) * inputs + first;
+        for (int c = 0; c < shape.codes; ++c) out[c] += scaled * weight[c];
+      }
+      out += shape.codes;
+    }
   }
 };
 
@@ -366,19 +386,21 @@ void Siren::evaluate(const SirenShape& shape, const float* params, const Encoded
 }
 
 double Siren::loss_and_grad(const SirenShape& shape, const float* params, const EncodedGrid& grid,
-                            const Target& target, const Batch& batch, float* gradient) {
+                            const Target& target, const Batch& batch, float* gradient,
+                            float* code_gradient) {
   const std::lock_guard<std::mutex> lock(engine_->busy);
-  return engine_->loss_and_grad(shape, params, grid, target, batch, gradient);
+  return engine_->loss_and_grad(shape, params, grid, target, batch, gradient, code_gradient);
 }
 
 void Siren::fit_steps(const SirenShape& shape, Optimiser& state, const EncodedGrid& grid,
                       const Target& target, const std::vector<Batch>& batches,
-                      const float* learning_rates, double* losses) {
+                      const float* learning_rates, double* losses, float* code_gradient) {
   const std::lock_guard<std::mutex> lock(engine_->busy);
   const int64_t count = shape.parameter_count();
   float* gradient = engine_->gradient.need(count);
   for (size_t i = 0; i < batches.size(); ++i) {
-    losses[i] = engine_->loss_and_grad(shape, state.params, grid, target, batches[i], gradient);
+    losses[i] = engine_->loss_and_grad(shape, state.params, grid, target, batches[i], gradient,
+                                       i + 1 == batches.size() ? code_gradient : nullptr);
     if (state.scales)
       engine_->kernels.adam(state, gradient, learning_rates[i], state.scales, 0, count);
     else

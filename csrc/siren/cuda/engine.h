@@ -17,8 +17,9 @@ struct Job {
   float* mean;                    // likewise; siren/contract.h, Optimiser
   float* variance;                // likewise
   const float* scales;            // likewise, or null
-  const float* encoding[3];       // [size, features] of each axis
-  const uint16_t* encoding16[3];  // float16: the same, 1, and zeros up to a multiple of 8
+  const float* encoding[3];       // [size, features_of(axis)] of each axis
+  const uint16_t* encoding16[3];  // float16: the same, 1, and zeros up to a multiple of 8, the
+                                  // same for every axis
   int64_t size[3];                // 1 for an axis the model does not have
   const uint8_t* target8;         // Target, siren/contract.h
   const float* target32;

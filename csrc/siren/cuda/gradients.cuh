@@ -203,8 +203,8 @@ struct Partial {
     if (piece.layer == 0) {
       const int axis = column / shape.axis_features(), feature = column % shape.axis_features();
       if (axis == 0 && feature == shape.features) return bias;
-      if (axis >= shape.axes || feature >= shape.features) return {};
-      column = axis * shape.features + feature;
+      if (axis >= shape.axes || feature >= shape.features_of(axis)) return {};
+      column = shape.first_input(axis) + feature;
     }
     const int columns = shape.columns(piece.layer);
     if (column >= columns) return {};

@@ -30,8 +30,9 @@ struct Sent {
     const SirenShape& shape = launch.shape;
     const int64_t rows = launch.rows, columns = 2 * launch.pairs();
     for (int axis = 0; axis < shape.axes; ++axis) {
-      input[axis] = pieces.take<int>(shape.features * rows);
-      encoding[axis] = pieces.take<int16_t>(int64_t(launch.size[axis]) * shape.features);
+      const int features = shape.features_of(axis);
+      input[axis] = pieces.take<int>(features * rows);
+      encoding[axis] = pieces.take<int16_t>(int64_t(launch.size[axis]) * features);
     }
     hidden = pieces.take<int>(shape.hidden_layers * columns * rows);
     output = pieces.take<int>(columns * kIntegerOut);
@@ -53,9 +54,10 @@ void transpose(const IntegerNetwork& network, int layer, int first_column, int c
 void fill_in(const IntegerNetwork& network, const IntegerGrid& grid, const IntegerLaunch& launch,
              const Sent& to) {
   const SirenShape& shape = launch.shape;
-  const int rows = launch.rows, hidden = shape.hidden_layers, features = shape.features;
+  const int rows = launch.rows, hidden = shape.hidden_layers;
   for (int axis = 0; axis < shape.axes; ++axis) {
-    transpose(network, 0, axis * features, features, rows, to.input[axis]);
+    const int features = shape.features_of(axis);
+    transpose(network, 0, shape.first_input(axis), features, rows, to.input[axis]);
     std::copy_n(grid.values[axis], grid.size[axis] * features, to.encoding[axis]);
   }
   for (int layer = 0; layer < hidden; ++layer)

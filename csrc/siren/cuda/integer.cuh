@@ -19,7 +19,7 @@ struct IntegerLaunch {
   SirenShape shape;
   int rows;  // padded width
   int size[3];
-  Global<const int16_t> encoding[3];   // [size, features]
+  Global<const int16_t> encoding[3];   // [size, features_of(axis)]
   Global<const int> input[3];          // [features, rows], of each axis
   Global<const int> hidden;            // [hidden_layers, 2 * pairs, rows]
   Global<const int> output;            // [2 * pairs, kIntegerOut]
@@ -161,10 +161,11 @@ DEVICE void integer_output(const IntegerLaunch& launch, const uint32_t (&pixel)[
 // A thread takes kIntegerRows neurons of one sample of an axis.
 __global__ void __launch_bounds__(kIntegerThreads, kIntegerBlocks)
     integer_table_kernel(const IntegerLaunch launch) {
-  const int features = launch.shape.features, rows = launch.rows, groups = rows / kIntegerRows;
+  const int rows = launch.rows, groups = rows / kIntegerRows;
   const int64_t first = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   const int64_t step = int64_t(gridDim.x) * blockDim.x;
-  for (int axis = 0; axis < launch.shape.axes; ++axis)
+  for (int axis = 0; axis < launch.shape.axes; ++axis) {
+    const int features = launch.shape.features_of(axis);
     for (int64_t i = first; i < int64_t(launch.size[axis]) * groups; i += step) {
       const int64_t sample = i % launch.size[axis];
       const int m = int(i / launch.size[axis]) * kIntegerRows;
@@ -180,6 +181,7 @@ __global__ void __launch_bounds__(kIntegerThreads, kIntegerBlocks)
         launch.table[axis][int64_t(m + r) * launch.size[axis] + sample] =
             launch.multipliers[0] * sum[r] + (axis == 0 ? launch.bias[m + r] : 0);
     }
+  }
 }
 
 __global__ void __launch_bounds__(kIntegerThreads, kIntegerBlocks)

@@ -31,9 +31,12 @@ DEVICE_HOST constexpr int operand_words(int padded) { return padded * padded / 8
 struct Shape : SirenShape {
   int padded;  // width as the kernels have it: 32, 48, 64, 96 or 128
 
-  // Encoded features in float16, every axis padded to whole rows of a matrix load, and by one at
-  // least.
-  DEVICE_HOST int axis_features() const { return round_up(features + 1, 8); }
+  // Encoded features in float16, every axis padded to as many, in whole rows of a matrix load, and
+  // by one at least.
+  DEVICE_HOST int most_features() const {
+    return features > features_of(axes - 1) ? features : features_of(axes - 1);
+  }
+  DEVICE_HOST int axis_features() const { return round_up(most_features() + 1, 8); }
   DEVICE_HOST int encoded() const { return round_up(axes * axis_features(), kColumns); }
   DEVICE_HOST int encoded_stride() const { return row_stride(encoded()); }
   // Bytes that training keeps of one pixel: sines and cosines of every layer, encoded coordinates,
@@ -66,7 +69,7 @@ struct Network {
   // Of the caller.
   Global<float> params, mean, variance;
   Global<const float> scales;         // null: Muon
-  Global<const float> encoding[3];    // [size, features]
+  Global<const float> encoding[3];    // [size, features_of(axis)]
   Global<const uint4> encoding16[3];  // float16 [size, axis_features()]
   int size[3];
   Global<const uint8_t> target8;  // exactly one target is set

@@ -14,20 +14,23 @@ DEVICE float bias_phase(const Shape& shape, float bias) {
 }
 
 // Floats of shared memory that `pack_tables` needs.
-DEVICE_HOST int pack_floats(const Shape& shape) { return shape.features * (shape.padded + 1); }
+DEVICE_HOST int pack_floats(const Shape& shape) {
+  return shape.most_features() * (shape.padded + 1);
+}
 
 // table[axis][row] = w0 W[:, axis] encoding[row], plus the bias in that of the first axis.
 // The encoding is separable, so that these replace the widest product and all encoding's sines.
 DEVICE void pack_tables(const Shape& shape, const Network& network, const Group& group,
                         float* weights) {
-  const int width = shape.width, features = shape.features, padded = shape.padded;
+  const int width = shape.width, padded = shape.padded;
   const int stride = padded + 1, inputs = shape.inputs(), first = group.index * block_threads();
   const float w0 = shape.w0, *params = network.params;
   for (int axis = 0; axis < shape.axes; ++axis) {
     const int items = network.size[axis] * padded;
     if (first >= items) continue;
     block_barrier();  // the axis before is done with `weights`
-    const float* of_axis = params + axis * features;
+    const int features = shape.features_of(axis);
+    const float* of_axis = params + shape.first_input(axis);
     for_each(
         features * padded,
         [&](int i) {

@@ -14,7 +14,9 @@ namespace tcnn_codec {
 constexpr int32_t kMostLevel = 2047;
 // Multipliers, at most; those of weights are 1 to 15 times a power of two.
 constexpr int32_t kMostMultiplier = 15 << 20;
-constexpr int kMostFeatures = 65;
+constexpr int kMostFeatures = 129;
+// Features of codes, at most, in magnitude: 31 of 2^-4 each.
+constexpr int kMostFeature = 31 << 10;
 constexpr int kMostHiddenLayers = 32;
 
 // A network in integers. values [parameter_count] lie as SirenShape says, at most kMostLevel in
@@ -25,7 +27,8 @@ struct IntegerNetwork {
   const int32_t* multipliers;
 };
 
-// For each axis in the order x, y, t its encoding [size, features], at most 2^14 in magnitude.
+// For each axis in the order x, y, t its encoding [size, features_of(axis)], at most kMostFeature
+// in magnitude.
 struct IntegerGrid {
   const int16_t* values[3];
   int64_t size[3];  // 1 for an axis the network does not have

@@ -94,8 +94,8 @@ struct IntegerSiren::Engine {
       while (task >= begin[a + 1]) ++a;
       const int64_t first = (task - begin[a]) * kTableTilesPerTask * kIntegerTile;
       const int64_t last = std::min(first + kTableTilesPerTask * kIntegerTile, grid.size[a]);
-      kernels.build_table(net.input[a], net.rows, grid.values[a], net.shape.features, first, last,
-                          table[a], net.table_stride[a]);
+      kernels.build_table(net.input[a], net.rows, grid.values[a], net.shape.features_of(a), first,
+                          last, table[a], net.table_stride[a]);
     });
     for (int a = 0; a < 3; ++a) {
       net.table[a] = table[a];

@@ -67,7 +67,7 @@ IntegerPacking::IntegerPacking(const IntegerNetwork& network, const IntegerKerne
   net.shape = shape;
   net.rows = round_up(shape.width, kernels.row_multiple);
   for (int a = 0; a < shape.axes; ++a)
-    layers_.push_back(sine_layer(0, a * shape.features, shape.features));
+    layers_.push_back(sine_layer(0, shape.first_input(a), shape.features_of(a)));
   for (int layer = 1; layer <= shape.hidden_layers; ++layer)
     layers_.push_back(sine_layer(layer, 0, shape.width));
   net.input = layers_.data();

@@ -22,7 +22,8 @@ class SirenFamily:
 
     def header_fields(self, spec: SirenSpec) -> tuple[int, ...]:
         # w0 is part of the weights.
-        return (spec.frequencies, round(spec.scale * MILLI), spec.hidden_layers, spec.width)
+        fields = (spec.frequencies, round(spec.scale * MILLI), spec.hidden_layers, spec.width)
+        return fields if spec.axes == 2 else (*fields, spec.axis_frequencies[2], spec.time_codes)
 
     def read_spec(self, take: Callable[[str], int], axes: int, channels: int) -> SirenSpec:
         return SirenSpec(
@@ -32,13 +33,17 @@ class SirenFamily:
             hidden_layers=take("hidden layers"),
             width=take("network width"),
             out_channels=channels,
+            time_frequencies=take("frequencies of t") if axes == 3 else None,
+            time_codes=take("codes of a frame") if axes == 3 else 0,
         )
 
     def describe(self, spec: SirenSpec) -> dict[str, int | float]:
+        time = {"time_frequencies": spec.axis_frequencies[-1], "time_codes": spec.time_codes}
         return {
             "hidden_width": spec.width,
             "hidden_layers": spec.hidden_layers,
             "frequencies": spec.frequencies,
+            **(time if spec.axes == 3 else {}),
             "parameters": spec.parameter_count,
         }
 

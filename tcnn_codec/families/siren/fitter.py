@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from tcnn_codec.dtypes import F32, U8
 from tcnn_codec.families.contract import Ladder, Rounding, Tensors
@@ -48,6 +49,8 @@ class SirenFitter:
     ) -> None:
         self._options = options or SirenOptions()
         self._backend = backends.create(backend, threads, precision)
+        if self._options.time_codes is None and not self._backend.has_codes:
+            self._options = replace(self._options, time_codes=0)
         self._threads = threads
 
     @property

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from tcnn_codec.bitstream.limits import MAX_ROW, MAX_ROW_VALUE
+from tcnn_codec.bitstream.limits import MAX_CODE, MAX_ROW, MAX_ROW_VALUE
 from tcnn_codec.coders.payload import Matrices, decode_tensors, encode_tensors, malformed
 from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.families.siren.spec import SirenSpec
@@ -23,6 +23,8 @@ def encode(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> bytes:
 def decode(spec: SirenSpec, payload: bytes) -> tuple[QuantisedTensor, ...]:
     """Raises BitstreamError for a malformed payload."""
     tensors = decode_tensors(_matrices(spec), payload)
+    if spec.time_codes and (most := tensors[-1].largest) > MAX_CODE:
+        raise malformed(f"a code has magnitude {most}", f"allowed is at most {MAX_CODE}")
     if (fault := output_fault(spec, tensors)) is not None:
         raise malformed(*fault)
     return tensors
@@ -33,7 +35,7 @@ def output_fault(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> tuple[s
 
     Within these bounds 32 bits hold its sums, and 53 bits its values.
     """
-    weight, bias = tensors[-2:]
+    weight, bias = tensors[len(spec.layer_tensors) - 2 : len(spec.layer_tensors)]
     rows = np.abs(weight.values.reshape(spec.out_channels, -1)).sum(axis=1, dtype=np.int64)
     if (most := int(rows.max())) > MAX_ROW:
         return f"a row of the output has magnitude {most}", f"allowed is at most {MAX_ROW}"
@@ -45,5 +47,10 @@ def output_fault(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> tuple[s
 
 @lru_cache(maxsize=16)
 def _matrices(spec: SirenSpec) -> Matrices:
-    biases = (place.name for place in spec.tensors[1:-1:2])
-    return Matrices(tensors=spec.tensors, kinds=2, ascending=frozenset(biases))
+    biases = (place.name for place in spec.layer_tensors[1:-1:2])
+    return Matrices(
+        tensors=spec.tensors,
+        kinds=2,
+        ascending=frozenset(biases),
+        stepless=frozenset(["codes"] if spec.time_codes else []),
+    )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tcnn_codec.bitstream.limits import FIRST_STEP, MAX_LEVEL, MAX_ROW, MIN_STEP
+from tcnn_codec.bitstream.limits import FIRST_STEP, MAX_CODE, MAX_LEVEL, MAX_ROW, MIN_STEP
 from tcnn_codec.coders.quantised import MULTIPLIERS, QuantisedTensor
 from tcnn_codec.dtypes import F32
 from tcnn_codec.errors import CodecError
@@ -48,53 +48,62 @@ def constant(spec: SirenSpec, colour: NDArray[np.uint8]) -> tuple[QuantisedTenso
     Every weight is 0, and the output's bias counts half levels.
     """
     half_levels = 2 * colour.astype(np.int32) - 255
-    found = [_zeros(tensor.size) for tensor in spec.tensors[:-1]]
+    found = [_zeros(tensor.size) for tensor in spec.tensors]
     step = int(np.searchsorted(MULTIPLIERS, 2**11))
-    return (*found, QuantisedTensor(half_levels, step))
+    found[len(spec.layer_tensors) - 1] = QuantisedTensor(half_levels, step)
+    return tuple(found)
 
 
 def quantise_to(spec: SirenSpec, params: F32, steps: Sequence[int]) -> tuple[QuantisedTensor, ...]:
     """Round each tensor to multiples of the steps of these indices.
 
+    steps: of the layers' tensors; codes, which are whole numbers, have none of their own.
     What exceeds most_level of them is clipped. A tensor of zeros takes the step that costs nothing.
     Raises CodecError where the output layer is so large that no file may have it.
     """
     found: list[QuantisedTensor] = []
-    for index, (tensor, step) in enumerate(zip(spec.tensors, steps, strict=True)):
+    for index, (tensor, step) in enumerate(zip(spec.layer_tensors, steps, strict=True)):
         most = most_level(spec, index)
         levels = params[tensor.place].astype(np.float64) / step_size(spec, index, step)
         values = np.rint(levels).clip(-most, most).astype(np.int32)
         if not values.any():
             step = found[index - 2].step if index >= 2 else FIRST_STEP
         found.append(QuantisedTensor(values, step))
+    if spec.time_codes:
+        codes = np.rint(params[spec.layer_parameters :]).clip(-MAX_CODE, MAX_CODE)
+        found.append(QuantisedTensor(codes.astype(np.int32), FIRST_STEP))
     if (fault := output_fault(spec, found)) is not None:
         raise _diverged(*fault)
     return tuple(found)
 
 
 def step_size(spec: SirenSpec, index: int, step: int) -> float:
-    """The quantisation step of tensor `index` as a parameter. step: its index."""
-    unit = _OUTPUT_UNIT if index >= len(spec.tensors) - 2 else _SINE_UNIT * 2 * math.pi / spec.w0
+    """The quantisation step of tensor `index` of the layers' as a parameter. step: its index."""
+    unit = (
+        _OUTPUT_UNIT if index >= len(spec.layer_tensors) - 2 else _SINE_UNIT * 2 * math.pi / spec.w0
+    )
     return float(MULTIPLIERS[step]) * unit
 
 
 def step_sizes(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> F32:
-    """The quantisation step of every parameter, float32 [parameter_count]."""
-    sizes = [step_size(spec, index, tensor.step) for index, tensor in enumerate(tensors)]
+    """The quantisation step of every parameter, float32 [parameter_count]; 1 of codes."""
+    layers = tensors[: len(spec.layer_tensors)]
+    sizes = [step_size(spec, index, tensor.step) for index, tensor in enumerate(layers)]
+    sizes += [1.0] * (len(tensors) - len(layers))
     return np.repeat(np.array(sizes, np.float32), [tensor.values.size for tensor in tensors])
 
 
 def most_level(spec: SirenSpec, index: int) -> int:
     """The largest magnitude of tensor `index`, so that no row of the output's weights has more than
     the format allows."""
-    is_output = index == len(spec.tensors) - 2
+    is_output = index == len(spec.layer_tensors) - 2
     return min(MAX_LEVEL, MAX_ROW // spec.width) if is_output else MAX_LEVEL
 
 
 def most_levels(spec: SirenSpec) -> NDArray[np.float32]:
-    """most_level of every parameter, float32 [parameter_count]."""
-    most = [most_level(spec, index) for index in range(len(spec.tensors))]
-    return np.repeat(np.array(most, np.float32), [tensor.size for tensor in spec.tensors])
+    """most_level of every weight and bias, float32 [layer_parameters]."""
+    most = [most_level(spec, index) for index in range(len(spec.layer_tensors))]
+    return np.repeat(np.array(most, np.float32), [tensor.size for tensor in spec.layer_tensors])
 
 
 def least_multipliers(spec: SirenSpec, params: F32, bound: float) -> list[float]:
@@ -104,7 +113,7 @@ def least_multipliers(spec: SirenSpec, params: F32, bound: float) -> list[float]
     Raises CodecError where a parameter is not finite or too large for any.
     """
     found = []
-    for index, tensor in enumerate(spec.tensors):
+    for index, tensor in enumerate(spec.layer_tensors):
         largest = float(np.abs(params[tensor.place]).max())
         of_one = min(bound, most_level(spec, index)) * step_size(spec, index, MIN_STEP)
         if not largest <= MULTIPLIERS[-1] * of_one:
@@ -124,7 +133,7 @@ def steps_like(spec: SirenSpec, params: F32, wanted: Sequence[float]) -> list[in
     it the rate, is the one wanted.
     """
     least = least_multipliers(spec, params, MAX_LEVEL)
-    sizes = [tensor.size for tensor in spec.tensors]
+    sizes = [tensor.size for tensor in spec.layer_tensors]
     found = [0] * len(sizes)
     owed = 0.0
     for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):

@@ -52,8 +52,8 @@ class SirenRenderer:
         Raises ValueError for tensors that no file may have.
         """
         shape = native_shape(_cpu, spec)
-        values, multipliers = native_integers(tensors)
-        x, y, *t = encode_axes_integers(spec, grid)
+        values, multipliers = native_integers(spec, tensors)
+        x, y, *t = encode_axes_integers(spec, grid, tensors)
         out = np.empty((grid.frames, grid.height, grid.width, spec.out_channels), np.uint8)
         pixels = WORK_PER_CALL // spec.parameter_count
         rows = max(1, min(grid.height, pixels // grid.width))

@@ -65,7 +65,7 @@ def balance_steps(
     None where all have about the same.
     """
     deviation = deviation_from(backend, spec, params, grid)
-    wanted = multipliers or [tensor.multiplier for tensor in tensors]
+    wanted = multipliers or [tensor.multiplier for tensor in tensors[: len(spec.layer_tensors)]]
     changes = _changes(spec, params, tensors, wanted, deviation, cost)
     if not any(changes):
         return tuple(tensors)
@@ -109,7 +109,7 @@ def _changes(
     """Of each multiplier, the logarithm of the factor that balance_steps would have."""
     rounded = dequantise(spec, tensors)
     sizes, logs = [], []
-    for place, tensor, multiplier in zip(spec.tensors, tensors, multipliers, strict=True):
+    for place, tensor, multiplier in zip(spec.layer_tensors, tensors, multipliers, strict=False):
         alone = params.copy()
         alone[place.place] = rounded[place.place]
         share = deviation(alone) / place.size
@@ -147,13 +147,16 @@ def round_gradually(
     parameter stops being finite.
     """
     spacing, most = step_sizes(job.spec, tensors), most_levels(job.spec)
+    count = most.size
+    # Codes are whole numbers already.
+    spacing[count:] = 0
 
     def round_some(done: int, state: OptimiserState) -> None:
         assert state.scales is not None
         free = np.flatnonzero(state.scales)
         # None before the first steps, then many at once and ever fewer: the last ones have the
         # most to make up for.
-        more = int(params.size * math.sqrt(done / steps)) - (params.size - free.size)
+        more = int(count * math.sqrt(done / steps)) - (count - free.size)
         if more <= 0:
             return
         level = np.rint(state.params[free] / spacing[free]).clip(-most[free], most[free])
@@ -175,7 +178,9 @@ def round_gradually(
     )
     final = trainer.state()
     round_some(steps, final)
-    return quantise_to(job.spec, final.params, [tensor.step for tensor in tensors])
+    return quantise_to(
+        job.spec, final.params, [tensor.step for tensor in tensors[: len(job.spec.layer_tensors)]]
+    )
 
 
 def _coarse(grid: Grid) -> Grid:

@@ -8,9 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from tcnn_codec.dtypes import F32, F64, U8, U32
+from tcnn_codec.errors import BackendUnavailable
 from tcnn_codec.families.siren.spec import SirenSpec
 from tcnn_codec.grid import Grid
 from tcnn_codec.training.batches import Batches
+from tcnn_codec.training.codes import EVERY, CodeLearner, CodeLearning
 from tcnn_codec.training.job import Job, Trainer
 from tcnn_codec.training.optimiser import (
     BETA1,
@@ -38,6 +40,10 @@ class Backend(Protocol):
     def precision(self) -> str:
         """Operands of the products in training: float32, bfloat16 or float16."""
 
+    @property
+    def has_codes(self) -> bool:
+        """Whether it computes networks with codes of frames."""
+
     def evaluate(self, spec: SirenSpec, params: F32, grid: Grid) -> F32:
         """Network output at every grid point, float32 [pixels, out_channels]."""
 
@@ -56,14 +62,20 @@ class Backend(Protocol):
         vector-Jacobian product of reverse-mode differentiation.)
         """
 
-    def trainer(self, job: Job[SirenSpec], state: OptimiserState) -> Trainer:
-        """What fits a network to the job from a copy of this state on; holds the job's pixels."""
+    def trainer(
+        self, job: Job[SirenSpec], state: OptimiserState, learning: CodeLearning | None = None
+    ) -> Trainer:
+        """What fits a network to the job from a copy of this state on; holds the job's pixels.
+
+        learning: of the network's codes; None keeps them as they are.
+        """
 
 
 class PlainTrainer:
     """The plain form of a Trainer, which a fused one must match.
 
     gradient: of the mean squared error over pixels of the job, given parameters and indices.
+    learning: of codes; None keeps them as they are.
     """
 
     def __init__(
@@ -71,16 +83,24 @@ class PlainTrainer:
         gradient: Callable[[F32, U32], tuple[float, F32]],
         job: Job[SirenSpec],
         state: OptimiserState,
+        learning: CodeLearning | None = None,
     ) -> None:
-        self._gradient, self._tensors, self._order = gradient, job.spec.tensors, order_of(job)
+        self._gradient, self._spec, self._order = gradient, job.spec, order_of(job)
         self._state = state.copy()
+        self._codes = code_learner(job.spec, self._state, learning)
 
     def steps(self, batches: Batches, learning_rates: F32) -> F64:
         losses = np.empty(len(batches.starts))
+        first, params = self._spec.layer_parameters, self._state.params
         for step, rate in enumerate(learning_rates):
             indices = batches.indices(self._order, step)
-            losses[step], gradient = self._gradient(self._state.params, indices)
-            optimise(self._tensors, self._state, gradient, float(rate))
+            if self._codes is not None and step % EVERY == 0:
+                codes = self._codes.shown().ravel()
+            shown = params if self._codes is None else np.concatenate([params[:first], codes])
+            losses[step], gradient = self._gradient(shown, indices)
+            if self._codes is not None and (step % EVERY == EVERY - 1 or step + 1 == len(losses)):
+                self._codes.update(gradient[first:].reshape(codes_shape(self._spec)), float(rate))
+            optimise(self._spec.layer_tensors, self._state, gradient, float(rate))
         return losses
 
     def state(self) -> OptimiserState:
@@ -88,6 +108,29 @@ class PlainTrainer:
 
     def load(self, state: OptimiserState) -> None:
         replace_weights(self._state, state)
+
+
+def code_learner(
+    spec: SirenSpec, state: OptimiserState, learning: CodeLearning | None
+) -> CodeLearner | None:
+    """What learns a state's codes; None where there are none, or none to be learned."""
+    if learning is None or not spec.time_codes:
+        return None
+    return CodeLearner(learning, state, codes_shape(spec))
+
+
+def refuse_codes(spec: SirenSpec, backend: str) -> None:
+    """Raises BackendUnavailable for a network with codes: what a backend calls that has none."""
+    if spec.time_codes:
+        raise BackendUnavailable(
+            f"`time_codes` is {spec.time_codes}",
+            f"`backend` '{backend}' has none",
+            "leave them out, or choose `backend` cpu",
+        )
+
+
+def codes_shape(spec: SirenSpec) -> tuple[int, int]:
+    return spec.frames, spec.time_codes
 
 
 def check_loaded(other: OptimiserState, *, scaled: bool) -> None:

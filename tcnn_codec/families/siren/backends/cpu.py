@@ -14,13 +14,14 @@ from tcnn_codec.dtypes import F32, U8, U32
 from tcnn_codec.errors import BackendUnavailable, CodecError
 from tcnn_codec.families.contract import MAX_THREADS
 from tcnn_codec.families.siren.backends import PRECISIONS_OF
-from tcnn_codec.families.siren.backends.inputs import encode_axes, native_shape
+from tcnn_codec.families.siren.backends.inputs import CODE_UNIT, encode_axes, native_shape
 from tcnn_codec.families.siren.spec import SirenSpec
 from tcnn_codec.grid import Grid
 from tcnn_codec.native import _cpu
 
 if TYPE_CHECKING:
     from tcnn_codec.families.siren.backends.cpu_trainer import CpuTrainer
+    from tcnn_codec.training.codes import CodeLearning
     from tcnn_codec.training.job import Job
     from tcnn_codec.training.optimiser import OptimiserState
 
@@ -40,6 +41,7 @@ class CpuBackend:
     """
 
     name = "cpu"
+    has_codes = True
 
     def __init__(self, threads: int = 0, isa: str = "", precision: str = "float32") -> None:
         count = thread_count(threads)
@@ -76,42 +78,54 @@ class CpuBackend:
     def _fill(self, spec: SirenSpec, params: F32, grid: Grid, out: F32 | U8) -> None:
         """Evaluate into out, band after band, so that an interrupt need not wait for the whole."""
         shape = native_shape(_cpu, spec)
-        x, y, *t = encode_axes(spec, grid)
+        x, y, *t = encode_axes(spec, grid, params)
+        layers = params[: spec.layer_parameters]
         rows = max(1, min(grid.height, PIXELS_PER_CALL // grid.width))
         frames = max(1, PIXELS_PER_CALL // (grid.width * grid.height))
         for frame in range(0, grid.frames, frames):
             times = [axis[frame : frame + frames] for axis in t]
             for row in range(0, grid.height, rows):
                 band = out[frame : frame + frames, row : row + rows]
-                self._siren.evaluate(shape, params, [x, y[row : row + rows], *times], band)
+                self._siren.evaluate(shape, layers, [x, y[row : row + rows], *times], band)
 
     def loss_and_grad(
         self, job: Job[SirenSpec], params: F32, indices: U32 | None = None
     ) -> tuple[float, F32]:
-        gradient = np.empty(job.spec.parameter_count, np.float32)
+        spec, layers = job.spec, job.spec.layer_parameters
+        gradient = np.empty(spec.parameter_count, np.float32)
         loss = self._siren.loss_and_grad(
-            native_shape(_cpu, job.spec),
-            params,
-            encode_axes(job.spec, job.grid),
+            native_shape(_cpu, spec),
+            params[:layers],
+            encode_axes(spec, job.grid, params),
             job.target,
             indices,
-            gradient,
+            gradient[:layers],
+            gradient[layers:],
         )
+        gradient[layers:] *= np.float32(CODE_UNIT)
         return loss, gradient
 
     def vjp(self, spec: SirenSpec, params: F32, grid: Grid, output_gradient: F32) -> F32:
         gradient = np.empty(spec.parameter_count, np.float32)
-        encodings = encode_axes(spec, grid)
-        shape = native_shape(_cpu, spec)
-        given = np.ascontiguousarray(output_gradient, np.float32)
-        self._siren.vjp(shape, params, encodings, given, gradient)
+        layers = spec.layer_parameters
+        self._siren.vjp(
+            native_shape(_cpu, spec),
+            params[:layers],
+            encode_axes(spec, grid, params),
+            np.ascontiguousarray(output_gradient, np.float32),
+            gradient[:layers],
+            gradient[layers:],
+        )
+        gradient[layers:] *= np.float32(CODE_UNIT)
         return gradient
 
-    def trainer(self, job: Job[SirenSpec], state: OptimiserState) -> CpuTrainer:
+    def trainer(
+        self, job: Job[SirenSpec], state: OptimiserState, learning: CodeLearning | None = None
+    ) -> CpuTrainer:
         # Not with this module, which decoding loads too.
         from tcnn_codec.families.siren.backends.cpu_trainer import CpuTrainer
 
-        return CpuTrainer(self._siren, job, state)
+        return CpuTrainer(self._siren, job, state, learning)
 
 
 def thread_count(threads: int) -> int:

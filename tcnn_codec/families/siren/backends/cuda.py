@@ -14,7 +14,12 @@ import torch
 from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.dtypes import F32, F64, U8, U32
 from tcnn_codec.errors import BackendUnavailable, CodecError
-from tcnn_codec.families.siren.backends.base import check_loaded, native_constants, order_of
+from tcnn_codec.families.siren.backends.base import (
+    check_loaded,
+    native_constants,
+    order_of,
+    refuse_codes,
+)
 from tcnn_codec.families.siren.backends.inputs import (
     encode_axes,
     encode_axes_integers,
@@ -24,6 +29,7 @@ from tcnn_codec.families.siren.backends.inputs import (
 from tcnn_codec.families.siren.spec import SirenSpec
 from tcnn_codec.grid import Grid
 from tcnn_codec.training.batches import Batches
+from tcnn_codec.training.codes import CodeLearning
 from tcnn_codec.training.job import Job
 from tcnn_codec.training.optimiser import BETA1, BETA2, OptimiserState
 
@@ -69,6 +75,7 @@ class CudaBackend:
     """
 
     name = "cuda"
+    has_codes = False
     precision = "float16"
 
     def __init__(self, device: int = 0, choices: Choices | None = None, native: Any = None) -> None:
@@ -155,7 +162,9 @@ class CudaBackend:
         self._call(self._native.loss_and_grad, [native], self._launch([native], count))
         return float(losses.item()) / (count * spec.out_channels), gradient.cpu().numpy()
 
-    def trainer(self, job: Job[SirenSpec], state: OptimiserState) -> CudaTrainer:
+    def trainer(
+        self, job: Job[SirenSpec], state: OptimiserState, learning: CodeLearning | None = None
+    ) -> CudaTrainer:
         with self._on_device():
             return CudaTrainer(self, job, state)
 
@@ -196,7 +205,7 @@ class CudaBackend:
     ) -> U8:
         """The samples that every decoder shows, uint8 [frames, height, width, channels]."""
         shape = native_shape(self._native, spec)
-        values, multipliers = native_integers(tensors)
+        values, multipliers = native_integers(spec, tensors)
         sizes = grid.axis_sizes(spec.axes)
         with self._on_device():
             out = self._empty(
@@ -210,7 +219,7 @@ class CudaBackend:
                     shape=shape,
                     values=values,
                     multipliers=multipliers,
-                    axes=encode_axes_integers(spec, grid),
+                    axes=encode_axes_integers(spec, grid, tensors),
                     workspace=workspace,
                     out=out,
                     stream=self._stream(),
@@ -238,6 +247,7 @@ class CudaBackend:
     # ---- native calls ------------------------------------------------------------------------
 
     def _job(self, spec: SirenSpec, params: torch.Tensor, grid: Grid) -> Any:
+        refuse_codes(spec, self.name)
         return self._native.Job(
             native_shape(self._native, spec), self._device, params, *self._encoded(spec, grid)
         )
@@ -247,7 +257,7 @@ class CudaBackend:
         key = (spec, grid)
         if key not in self._encodings:
             axes = encode_axes(spec, grid)
-            sent = [self.put(axis) for axis in axes], [self.put(_with_one(axis)) for axis in axes]
+            sent = [self.put(axis) for axis in axes], [self.put(one) for one in _with_ones(axes)]
             kept = list(self._encodings.items())[1 - ENCODINGS_KEPT :]
             self._encodings = {**dict(kept), key: sent}
         return self._encodings[key]
@@ -375,13 +385,19 @@ def _why_none(native: Any) -> str:
     return ""
 
 
-def _with_one(encoding: F32) -> Any:
-    """float16 [size, features, then 1, then zeros]; gradients of biases come from the ones."""
-    size, features = encoding.shape
-    padded = np.zeros((size, -(-(features + 1) // ENCODING_PAD) * ENCODING_PAD), np.float16)
-    padded[:, :features] = encoding
-    padded[:, features] = 1
-    return padded
+def _with_ones(axes: Sequence[F32]) -> Iterator[Any]:
+    """float16 [size, features, then 1, then zeros] of each axis, as many columns of all.
+
+    Gradients of biases come from the ones.
+    """
+    most = max(axis.shape[1] for axis in axes)
+    columns = -(-(most + 1) // ENCODING_PAD) * ENCODING_PAD
+    for axis in axes:
+        size, features = axis.shape
+        padded = np.zeros((size, columns), np.float16)
+        padded[:, :features] = axis
+        padded[:, features] = 1
+        yield padded
 
 
 def _steps(starts: Sequence[tuple[int, int]], rates: F32, done: int) -> Any:

@@ -18,13 +18,14 @@ import torch
 
 from tcnn_codec.dtypes import F32, U8, U32
 from tcnn_codec.errors import BackendUnavailable, CodecError
-from tcnn_codec.families.siren.backends.base import PlainTrainer, to_pixels
+from tcnn_codec.families.siren.backends.base import PlainTrainer, refuse_codes, to_pixels
 from tcnn_codec.families.siren.backends.cuda import gpu_memory
 from tcnn_codec.families.siren.backends.inputs import encode_axes
 from tcnn_codec.families.siren.backends.reference import ReferenceBackend, encode_pixels
 from tcnn_codec.families.siren.spec import SirenSpec
 from tcnn_codec.families.siren.start import initialise
 from tcnn_codec.grid import Grid
+from tcnn_codec.training.codes import CodeLearning
 from tcnn_codec.training.job import Job
 from tcnn_codec.training.optimiser import OptimiserState
 
@@ -64,7 +65,7 @@ class Layout:
 
     @classmethod
     def of(cls, spec: SirenSpec, device: str) -> Layout:
-        columns = [_padded(spec.axes * spec.features_per_axis + 1)]
+        columns = [_padded(sum(spec.axis_features) + 1)]
         columns += (spec.hidden_layers + 1) * [_padded(spec.width + 1)]
         rows = [*columns[1:], _padded(spec.out_channels)]
         starts = np.concatenate([[0], np.cumsum(np.multiply(rows, columns))])
@@ -134,6 +135,7 @@ class TinycudannBackend:
     """
 
     name = "tinycudann"
+    has_codes = False
     precision = "float16"
 
     def __init__(self, module: Any = None, device: str = "cuda") -> None:
@@ -190,7 +192,9 @@ class TinycudannBackend:
                 gradient += network.module.params.grad.float() / factor
             return self._ours(network, gradient)
 
-    def trainer(self, job: Job[SirenSpec], state: OptimiserState) -> PlainTrainer:
+    def trainer(
+        self, job: Job[SirenSpec], state: OptimiserState, learning: CodeLearning | None = None
+    ) -> PlainTrainer:
         self._check_gradient()
         return PlainTrainer(partial(self._loss_and_grad, job, self._send(job)), job, state)
 
@@ -261,6 +265,7 @@ class TinycudannBackend:
     # ---- arrays on the device ------------------------------------------------------------------
 
     def _encoded(self, spec: SirenSpec, grid: Grid) -> tuple[torch.Tensor, ...]:
+        refuse_codes(spec, self.name)
         return tuple(torch.tensor(a, device=self._device) for a in encode_axes(spec, grid))
 
     def _send(self, job: Job[SirenSpec]) -> _Chunk:
