@@ -33,9 +33,12 @@ def networks() -> Iterator[tuple[SirenSpec, bytes]]:
     for data in files():
         file = split(data)
         assert file is not None
-        for spec, payload in zip(file.info.networks, file.payloads, strict=True):
+        for index, (spec, payload) in enumerate(
+            zip(file.info.networks, file.payloads, strict=True)
+        ):
             assert isinstance(spec, SirenSpec)
-            yield spec, payload
+            if not file.info.is_difference(index):
+                yield spec, payload
 
 
 def with_numbers(data: bytes, numbers: Iterable[int]) -> bytes:
@@ -55,7 +58,8 @@ def matrices_input(spec: SirenSpec, data: bytes) -> bytes:
 def network_input(spec: SirenSpec, steps: Iterable[int], data: bytes) -> bytes:
     """What render_integers.cpp takes this network from, and the sizes of a grid from its steps."""
     channels = CHANNELS.index(spec.out_channels)
-    shape = spec.axes - 2, channels, spec.frequencies, spec.width - 1, spec.hidden_layers
+    times = [spec.axis_features[2]] if spec.axes == 3 else []
+    shape = spec.axes - 2, channels, spec.frequencies, *times, spec.width - 1, spec.hidden_layers
     return with_numbers(data, [0, *shape, *steps])
 
 
@@ -64,7 +68,7 @@ def seeds(target: str) -> Iterator[bytes]:
         yield from files()
         return
     for spec, code in networks():
-        tensors = payloads.decode(spec, code)
+        tensors = payloads.decode(spec, code)[: len(spec.layer_tensors)]
         values = np.concatenate([tensor.values for tensor in tensors]).astype(np.int8)
         match target:
             case "payload":

@@ -133,27 +133,35 @@ def make_info(rng: Random) -> StreamInfo:
     count = rng.randint(1, 4)
     specs = [make_spec(rng, 3, channels) for _ in range(count)]
     chunk_frames = tuple(rng.randint(1, 3) for _ in range(count))
+    places = [rng.randint(0, i) for i in range(count)]
+    pairs = zip(places, [-1, *places[:-1]], strict=True)
+    kinds = tuple(int(place == before and rng.randrange(2) > 0) for place, before in pairs)
     ticks = [rng.choice((1, 1, 1001, 2**40)) for _ in range(sum(chunk_frames) - 1)]
     return StreamInfo(
         "video",
         height,
         width,
         channels,
-        networks=tuple(specs[rng.randint(0, i)].of(chunk_frames[i]) for i in range(count)),
+        networks=tuple(
+            specs[place].of(frames) for place, frames in zip(places, chunk_frames, strict=True)
+        ),
         chunk_frames=chunk_frames,
+        chunk_kinds=kinds if any(kinds) else (),
         time_base=Fraction(1, _pick(rng, 1, limits.MAX_RATIONAL)),
         frame_rate=Fraction(_pick(rng, 1, limits.MAX_RATIONAL), 1001),
         timestamps=tuple(accumulate(ticks, initial=_pick(rng, -5, 2**61))),
     )
 
 
-def make_payload(rng: Random, spec: SirenSpec) -> bytes:
+def make_payload(rng: Random, spec: SirenSpec, difference: bool = False) -> bytes:
     """Integers of one scale a matrix, well coded; seldom beyond what a network may have."""
     numbers = np.random.Generator(np.random.PCG64(rng.getrandbits(64)))
     matrices = []
-    shapes = payload_shapes(spec)
+    shapes = payload_shapes(spec, difference)
     for index, (rows, columns, has_signs) in enumerate(shapes):
-        bound = 3 if index == 0 else rng.choice((0, 1, 7, 40, 2047))
+        bound = rng.choice((0, 1, 7, 40, 400 if difference else 2047))
+        if index == 0 and not difference:
+            bound = 3
         if spec.time_codes and index == len(shapes) - 1:
             bound = min(bound, limits.MAX_CODE // rows)
         if not has_signs:
@@ -161,19 +169,23 @@ def make_payload(rng: Random, spec: SirenSpec) -> bytes:
             bound = min(bound, limits.MAX_LEVEL // columns)
         least = -bound if has_signs else 0
         matrices.append(numbers.integers(least, bound + 1, (rows, columns), np.int32))
-    return _encode(spec, matrices)
+    return _encode(shapes, matrices)
 
 
-def _encode(spec: SirenSpec, matrices: list[np.ndarray]) -> bytes:
+def _encode(shapes: list[tuple[int, int, bool]], matrices: list[np.ndarray]) -> bytes:
     encoder = _coders.Encoder()
-    for values, (_, _, has_signs) in zip(matrices, payload_shapes(spec), strict=True):
+    for values, (_, _, has_signs) in zip(matrices, shapes, strict=True):
         encoder.add(values, has_signs)
     return encoder.finish()
 
 
 def make_file(rng: Random) -> File:
     info = make_info(rng)
-    return File(info, [make_payload(rng, spec) for spec in info.networks])
+    payloads = [
+        make_payload(rng, spec, info.is_difference(index))
+        for index, spec in enumerate(info.networks)
+    ]
+    return File(info, payloads)
 
 
 # Changed.
@@ -202,14 +214,16 @@ def change_numbers(rng: Random, fields: bytes) -> bytes:
     return b"".join(write_varint(min(max(number, 0), 2**63 - 1)) for number in numbers)
 
 
-def change_integers(rng: Random, spec: SirenSpec, payload: bytes) -> bytes:
+def change_integers(
+    rng: Random, spec: SirenSpec, payload: bytes, difference: bool = False
+) -> bytes:
     """One to four integers of a payload changed, where it has any."""
     decoder = _coders.Decoder(payload)
-    shapes = payload_shapes(spec)
+    shapes = payload_shapes(spec, difference)
     try:
         matrices = [decoder.take(*shape) for shape in shapes]
     except ValueError:
-        return make_payload(rng, spec)
+        return make_payload(rng, spec, difference)
     for _ in range(rng.randint(1, 4)):
         # Steps and biases are few, and have rules of their own.
         index = rng.choice((0, rng.randrange(len(shapes)), len(shapes) - 1))
@@ -219,13 +233,15 @@ def change_integers(rng: Random, spec: SirenSpec, payload: bytes) -> bytes:
         new = rng.choice((near, near, small, 0, least, limits.MAX_LEVEL))
         end = at + rng.choice((1, 1, 1, values.size))
         values[at:end] = min(max(new, least), limits.MAX_LEVEL)
-    return _encode(spec, matrices)
+    return _encode(shapes, matrices)
 
 
-def change_payload(rng: Random, spec: SirenSpec, payload: bytes, change: ChangeBytes) -> bytes:
+def change_payload(
+    rng: Random, spec: SirenSpec, payload: bytes, change: ChangeBytes, difference: bool = False
+) -> bytes:
     if rng.randrange(2):
         return change(rng, payload)
-    return change_integers(rng, spec, payload)
+    return change_integers(rng, spec, payload, difference)
 
 
 def change_header(rng: Random, data: bytes, change: ChangeBytes = change_bytes) -> bytes:
@@ -256,11 +272,11 @@ def change_file(rng: Random, data: bytes, change: ChangeBytes = change_bytes) ->
         case 1:
             file.info = replace(info, height=_pick(rng, 1, 12), width=_pick(rng, 1, 12))
         case 2:
-            # A network of another shape in this chunk alone.
+            # A network of another shape in this chunk alone, and no difference any more.
             networks = list(info.networks)
             networks[at] = make_spec(rng, spec.axes, info.channels).of(info.chunk_frames[at])
             payloads[at] = make_payload(rng, networks[at])
-            file.info = replace(info, networks=tuple(networks))
+            file.info = replace(info, networks=tuple(networks), chunk_kinds=())
         case _ if isinstance(spec, SirenSpec) and spec.parameter_count <= 4 * MOST_PARAMETERS:
-            payloads[at] = change_payload(rng, spec, payloads[at], change)
+            payloads[at] = change_payload(rng, spec, payloads[at], change, info.is_difference(at))
     return file.write()

@@ -62,21 +62,22 @@ def check_header(data: bytes) -> None:
 
 
 #: Bytes that describe a network, in front of its payload: each of a field, from its least value.
-SPEC_BYTES = 6
+SPEC_BYTES = 9
 SCALES, CHANNELS = (1, 500, 1400, 2000, 4000), (1, 3, 4)
 
 
 def write_spec(spec: SirenSpec) -> bytes:
     scale = SCALES.index(round(1000 * spec.scale))
     sizes = spec.axes - 2, spec.frequencies, scale, spec.hidden_layers, spec.width - 1
-    return bytes([*sizes, CHANNELS.index(spec.out_channels)])
+    times = spec.axis_frequencies[-1], spec.time_codes, spec.frames - 1
+    return bytes([*sizes, CHANNELS.index(spec.out_channels), *times])
 
 
 def read_spec(data: bytes) -> SirenSpec | None:
     """None where it is none, or one that takes long."""
     if len(data) < SPEC_BYTES:
         return None
-    axes, frequencies, scale, hidden, width, channels = data[:SPEC_BYTES]
+    axes, frequencies, scale, hidden, width, channels, times, codes, frames = data[:SPEC_BYTES]
     try:
         spec = SirenSpec(
             axes=2 + axes % 2,
@@ -85,6 +86,9 @@ def read_spec(data: bytes) -> SirenSpec | None:
             hidden_layers=hidden,
             width=1 + width,
             out_channels=CHANNELS[channels % len(CHANNELS)],
+            time_frequencies=times,
+            time_codes=codes,
+            frames=1 + frames,
         )
     except CodecError:
         return None

@@ -72,6 +72,7 @@ def _add_encode(commands: Any) -> None:
         ("steps", "optimiser steps, instead of the preset's"),
         ("bits", f"bits of a weight before entropy coding, {MIN_BITS} to {MAX_BITS} (default 6)"),
         ("bytes", "size of the file at most, and at least 97 %% of it; sets network and bits"),
+        ("key_interval", "every so many chunks one is decoded by itself (default: by length)"),
         ("threads", f"1 to {MAX_THREADS}, 0 for every core; changes no byte"),
         ("seed", "same seed, machine and instruction set: same bytes"),
     )

@@ -128,8 +128,10 @@ def _info(options: argparse.Namespace) -> None:
         if name == "index":
             for chunk in value:
                 first, stop = chunk["frames"]
+                kind = ", a difference" if chunk["kind"] == "difference" else ""
                 print_line(
                     f"  frames {first}:{stop} at byte {chunk['offset']}, {chunk['bytes']} bytes"
+                    + kind
                 )
         else:
             text = "yes" if value is True else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from tcnn_codec.bitstream.limits import MAX_CHUNK_FRAMES
+from tcnn_codec.bitstream.limits import MAX_CHUNK_FRAMES, MAX_CHUNKS
 from tcnn_codec.checks import one_of, real_number, whole_number
 from tcnn_codec.errors import CodecError
 from tcnn_codec.families import BACKENDS, PRECISIONS, DefaultOptions
@@ -32,8 +32,11 @@ class EncodeConfig:
     it. The file has at most `bytes`, or `bpp` bits per pixel, and at least 97 % of that; or its
     PSNR is `psnr` dB or up to 0.1 dB more.
 
-    preset: fast, balanced or best; steps overrides its number of steps. chunk_frames: frames of a
-    video that share a network; 'auto' takes those of a scene, between two cuts.
+    preset: fast, balanced or best; steps overrides its number of steps, which is more for wide
+    networks on many pixels. chunk_frames: frames of a
+    video that share a network; 'auto' takes those of a scene, between two cuts. key_interval: every
+    so many chunks one is decoded by itself, and others may be differences to the one before; None
+    takes 1, every chunk, or for chunks of up to 16 frames as many as have 250 frames.
     backend: auto, cpu, cuda, tinycudann or torch. precision: of the products in fitting, float32,
     bfloat16 (cpu), float16 (cuda, tinycudann), or auto for 16 bits where the backend has them;
     decoded pixels are float32 always. threads: 0 takes every core. seed: same seed, machine and
@@ -49,6 +52,7 @@ class EncodeConfig:
     preset: str = "balanced"
     steps: int | None = None
     chunk_frames: int | str = AUTO
+    key_interval: int | None = None
     backend: str = "auto"
     precision: str = "auto"
     threads: int = 0
@@ -59,6 +63,7 @@ class EncodeConfig:
             ("steps", 1, MAX_STEPS, "12000 is usual, or choose a `preset` instead"),
             ("bits", MIN_BITS, MAX_BITS, "6 is usual"),
             ("bytes", 1, MAX_FILE_BYTES, "4000 suits a small photograph"),
+            ("key_interval", 1, MAX_CHUNKS, "1 makes every chunk a key chunk"),
             ("threads", 0, MAX_THREADS, "0 takes every core"),
             ("seed", 0, 2**63 - 1, "0 is usual"),
         ):

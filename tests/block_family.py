@@ -107,11 +107,16 @@ class BlockFamily:
     def describe(self, spec: BlockSpec) -> dict[str, int | float]:
         return {"blocks": spec.blocks}
 
-    def encode(self, spec: BlockSpec, tensors: Sequence[QuantisedTensor]) -> bytes:
-        return encode_tensors(Matrices(spec.tensors, kinds=1), tensors)
+    def encode(
+        self,
+        spec: BlockSpec,
+        tensors: Sequence[QuantisedTensor],
+        before: Sequence[QuantisedTensor] | None = None,
+    ) -> bytes:
+        return encode_tensors(Matrices(spec.tensors, kinds=1), tensors, before)
 
-    def decode(self, spec: BlockSpec, payload: bytes) -> Tensors:
-        return decode_tensors(Matrices(spec.tensors, kinds=1), payload)
+    def decode(self, spec: BlockSpec, payload: bytes, before: Tensors | None = None) -> Tensors:
+        return decode_tensors(Matrices(spec.tensors, kinds=1), payload, before)
 
     def least_payload(self, spec: BlockSpec) -> int:
         return LEAST_PAYLOAD
@@ -128,6 +133,7 @@ class BlockRenderer:
 
 class BlockFitter:
     family = BlockFamily()
+    differs = False
     backend, device, precision = "cpu", "numpy", "float32"
 
     def __init__(self, options: BlockOptions, *_: Any) -> None:
@@ -151,6 +157,9 @@ class BlockFitter:
             by_hand="`blocks` and `bits`",
             smallest="`blocks` 1",
         )
+
+    def effort(self, spec: BlockSpec, grid: Grid) -> float:
+        return 1.0
 
     def start(self, spec: BlockSpec, seed: int) -> F32:
         return np.full(spec.parameter_count, 128, np.float32)
@@ -192,3 +201,13 @@ class BlockFitter:
         self, job: Job[BlockSpec], params: F32, rounding: Rounding, report: StepReport | None
     ) -> list[Tensors]:
         return [self.round_at_once(job.spec, params, job.grid, rounding)]
+
+    def differ(
+        self,
+        job: Job[BlockSpec],
+        before: Tensors,
+        steps: int,
+        rounding: int,
+        report: StepReport | None,
+    ) -> Tensors | None:
+        return None

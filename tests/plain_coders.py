@@ -190,11 +190,11 @@ def plain_payload(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> bytes:
     return plain_encode(matrices)
 
 
-def payload_shapes(spec: SirenSpec) -> list[tuple[int, int, bool]]:
+def payload_shapes(spec: SirenSpec, difference: bool = False) -> list[tuple[int, int, bool]]:
     """Rows and columns of every matrix of a payload, and whether it has signs."""
-    shapes = [(spec.hidden_layers + 2, 2, True)]
+    shapes = [] if difference else [(spec.hidden_layers + 2, 2, True)]
     for layer, (rows, columns) in enumerate(spec.layer_shapes):
-        shapes += [(rows, columns, True), (1, rows, layer > spec.hidden_layers)]
+        shapes += [(rows, columns, True), (1, rows, difference or layer > spec.hidden_layers)]
     return [*shapes, (spec.frames, spec.time_codes, True)] if spec.time_codes else shapes
 
 

@@ -350,7 +350,11 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "network_order": (patched(33, 1, 0, cut=2), f"{FIELD}a chunk has network 1; .* is 0; "),
     "network_unknown": (patched(34, 2), f"{FIELD}a chunk has network 2; .* is 1; "),
     "network_unused": (patched(32, 2, 0, cut=3), f"{FIELD}network 1 of 2 is not used; "),
-    "chunk_kind": (patched(35, 1), f"{FIELD}kind of a chunk is 1; allowed is only 0; "),
+    "chunk_kind": (patched(35, 2), f"{FIELD}kind of a chunk is 2; allowed is 0 to 1; "),
+    "difference_to_another": (
+        patched(35, 1),
+        f"{FIELD}chunk 1 is a difference to one of another network; both must have the same; ",
+    ),
     "no_index": (patched(36, cut=2), f"{FIELD}the fields end before chunk length; "),
     "index_ends": (patched(36, 2**60, cut=2), f"{FIELD}the fields end before chunk length; "),
     "more_fields": (patched(37, 3, 1), f"{FIELD}1 numbers follow the last field; "),

@@ -12,6 +12,7 @@ import pytest
 import tcnn_codec
 from tcnn_codec.bitstream.header import read_header
 from tcnn_codec.bitstream.records import read_chunk
+from tcnn_codec.decoding.decoder import decode_networks
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.tcnn"))
 #: SHA-256 of all decoded integers, chunk after chunk.
@@ -19,6 +20,7 @@ INTEGERS = {
     "v3_colour": "f9da45425320b8c5ed7a0b6485b43573a84e938bbf5ba6b7e4cf06d34400b1d2",
     "v3_coded_video": "7c5249f8bf0f225752fff9b28d2e12964c8867e2cf784bd41cfe44d47995df09",
     "v3_deep": "9fcad2223f1aa7f06aafc8bb9126da9b141e01cc42be423ca5e9989c6f53e4fe",
+    "v3_difference_video": "4ddcbfcfa5a61f7fd76f9ccd660e3271f00a5f88ef6d9acb29bd7be3118fdb86",
     "v3_grey": "8e6d8c05a7b559fe4144e6c2e13a71cf8f3558eed00059f349bf46d938069cf8",
     "v3_grey_video": "9d84286bb2e2c9460c1479a00f923bdb77bd9206e0d1059126547e56cd2dd011",
     "v3_rgb": "e72c71e022ed4539d49c59278885c6cee16665a3f69803f19542754e82a56136",
@@ -37,10 +39,12 @@ def integers(path: Path) -> str:
     stream = io.BytesIO(path.read_bytes())
     info = read_header(stream)
     digest = hashlib.sha256()
-    for index, spec in enumerate(info.networks):
-        payload = read_chunk(stream, info, index)
-        tensors = info.family.decode(spec, payload)
-        assert info.family.encode(spec, tensors) == payload
+    before = None
+    for index, tensors in decode_networks(stream, info, range(info.chunk_count)):
+        before = before if info.is_difference(index) else None
+        payload = info.family.encode(info.networks[index], tensors, before)
+        assert payload == read_chunk(stream, info, index)
+        before = tensors
         for tensor in tensors:
             digest.update(tensor.values.astype("<i4").tobytes())
             digest.update(tensor.multiplier.to_bytes(4, "little"))

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from mutations import damage
+from numpy.typing import NDArray
 from plain_coders import plain_encode
 from test_bitstream import FAULTS, assemble, write_video
 from test_payload import TINY, payload_of, tensor
@@ -197,6 +198,14 @@ def payloads() -> dict[str, list[bytes]]:
     sound = payload_of([[0, 0], [0, 0]])
     coded = replace(TINY, axes=3, time_frequencies=1, time_codes=2).of(3)
     video = StreamInfo("video", 2, 3, 1, (coded,), chunk_frames=(3,), timestamps=(0, 1, 2))
+    plain = replace(TINY, axes=3)
+    two_chunks = StreamInfo(
+        "video", 2, 3, 1, (plain,) * 2, (1, 1), chunk_kinds=(0, 1), timestamps=(0, 1)
+    )
+    far = [
+        tensor(np.full(place.size, 2000 if k == 0 else 0)) for k, place in enumerate(plain.tensors)
+    ]
+    farther = [FarTensor(np.full(t.values.size, 2 * t.values[0]), t.step) for t in far]
     return {
         "impossible code": [image(TINY, b"\0" * 40 + b"\1"), image(TINY, b"\0")],
         "step": [
@@ -206,6 +215,7 @@ def payloads() -> dict[str, list[bytes]]:
             image(TINY, payload_of([[0, 0], [0, -2047]])),
         ],
         "bias": [image(two, bias)],
+        "difference": [write_stream(two_chunks, [encode(plain, far), encode(plain, farther, far)])],
         "code": [
             write_stream(video, [encode(coded, [*zeros_of(coded)[:-1], tensor(np.array(codes))])])
             for codes in ((0, 0, 31, 0, 32, 0), (-31, 0, 0, -32, 5, 5))
@@ -213,6 +223,14 @@ def payloads() -> dict[str, list[bytes]]:
         "output row": [image(wide, constant(wide, *row)) for row in ((2047, 80), (137, 175))],
         "length": [image(TINY, sound + b"\xff" * 8), image(TINY, sound + b"\0")],
     }
+
+
+@dataclass
+class FarTensor:
+    """A QuantisedTensor of values that no file may have."""
+
+    values: NDArray[np.int32]
+    step: int
 
 
 def zeros_of(spec: SirenSpec) -> list[QuantisedTensor]:
@@ -227,7 +245,7 @@ def constant(spec: SirenSpec, weight: int = 0, step: int = FIRST_STEP) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "fault", ["impossible code", "step", "bias", "code", "output row", "length"]
+    "fault", ["impossible code", "step", "bias", "difference", "code", "output row", "length"]
 )
 def test_faults_of_a_payload(javascript: Decode, fault: str) -> None:
     files = payloads()[fault]

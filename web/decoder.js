@@ -14,7 +14,7 @@
 import { grouped } from './bytes.js';
 import { TcnnError } from './errors.js';
 import { MAX_POSITIONS, axisPhases, biasPhases } from './evaluate.js';
-import { DEFAULT_MAX_PIXELS, checkWork, parseHeader } from './header.js';
+import { DEFAULT_MAX_PIXELS, checkWork, keyOf, parseHeader } from './header.js';
 import { decodeChunk, readPayload } from './payload.js';
 import { PlainKernel } from './plain.js';
 import { SimdKernel, hasSimd } from './simd.js';
@@ -59,6 +59,8 @@ class TcnnFile {
     /** Whether networks are evaluated without WebAssembly. */
     this.plain = plain;
     this.renderer = null;
+    /** The network decoded last, with the index of its chunk. */
+    this.last = null;
   }
 
   /** Bits of the file for each pixel of each frame. */
@@ -105,9 +107,10 @@ class TcnnFile {
     const { window } = this.complete(rendering);
     if (first >= stop) throw new RangeError(`no frames ${first}:${stop}`);
     const range = [this.chunkOf(first), this.chunkOf(stop - 1) + 1];
-    checkWork(header, header.chunks.slice(...range));
+    const key = keyOf(header, range[0]);
+    checkWork(header, header.chunks.slice(...range), header.chunks.slice(key, range[1]));
     // Damage is found before there is memory for pixels, which a small file may have many of.
-    for (let index = range[0]; index < range[1]; index++) readPayload(this.bytes, header, index);
+    for (let index = key; index < range[1]; index++) readPayload(this.bytes, header, index);
     const rowSamples = window.width * header.channels;
     const frameSamples = rowSamples * window.height;
     const samples = new Uint8Array(frameSamples * (stop - first));
@@ -181,11 +184,25 @@ class TcnnFile {
   /** The last one is kept, since frames of one chunk are mostly asked for one after another. */
   rendererOf(index) {
     if (this.renderer?.index !== index) {
-      const network = decodeChunk(this.bytes, this.header, index);
+      const network = this.networkOf(index);
       const Kernel = this.plain ? PlainKernel : SimdKernel;
       this.renderer = new ChunkRenderer(index, this.header.chunks[index], network, Kernel);
     }
     return this.renderer;
+  }
+
+  /** Of a difference, all chunks are decoded from the key chunk on, or from the last one that was. */
+  networkOf(index) {
+    const { bytes, header, last } = this;
+    const key = keyOf(header, index);
+    checkWork(header, [header.chunks[index]], header.chunks.slice(key, index + 1));
+    const known = last && last.index >= key && last.index <= index;
+    let network = known ? last.network : null;
+    for (let at = known ? last.index + 1 : key; at <= index; at++) {
+      network = decodeChunk(bytes, header, at, network);
+    }
+    this.last = { index, network };
+    return network;
   }
 }
 

@@ -50,6 +50,7 @@ export const DEFAULT_MAX_PIXELS = 2 ** 28;
  * @property {number} frames 1 to 4,096
  * @property {number} offset of its record in the file, in bytes
  * @property {number} bytes of its payload; its record has 4 more
+ * @property {boolean} difference whether its network is a difference to that of the chunk before
  * @property {NetworkSize} network the same object for chunks whose networks are of one size
  *
  * @typedef {object} Header
@@ -118,29 +119,29 @@ export function parseHeader(bytes, { maxPixels = DEFAULT_MAX_PIXELS } = {}) {
 
 /**
  * Checks the parameters of some chunks, and the work of decoding them in full, against the limits of
- * section 9. What decodeChunk() does for one chunk, this does for the sum of several.
+ * section 9.
  *
  * @param {Header} header
- * @param {Chunk[]} chunks of that header
+ * @param {Chunk[]} chunks of that header whose pixels are wanted
+ * @param {Chunk[]} decoded those whose payloads are decoded, with the ones that differences refer to
  * @throws {TcnnError} 'too many parameters' or 'too much work'
  */
-export function checkWork(header, chunks) {
+export function checkWork(header, chunks, decoded) {
   // Such products exceed 2^53 where `maxPixels` is raised.
   let work = 0n;
   let payloads = 0n;
-  let parameters = 0n;
   for (const chunk of chunks) {
     const pixels = BigInt(header.height * header.width * chunk.frames);
-    const ofChunk = chunk.network.parameters + chunk.frames * chunk.network.timeCodes;
-    work += pixels * BigInt(ofChunk + 1024);
+    work += pixels * BigInt(parametersOf(chunk) + 1024);
     payloads += BigInt(chunk.bytes);
-    parameters += BigInt(ofChunk);
   }
-  const most = 2048n * (payloads + 8192n);
+  const parameters = decoded.reduce((sum, chunk) => sum + BigInt(parametersOf(chunk)), 0n);
+  const bytes = decoded.reduce((sum, chunk) => sum + BigInt(chunk.bytes), 0n);
+  const most = 2048n * (bytes + 8192n);
   if (parameters > most) {
     throw new TcnnError(
       'too many parameters',
-      `networks have ${grouped(parameters)} parameters in ${grouped(payloads)} bytes`,
+      `networks have ${grouped(parameters)} parameters in ${grouped(bytes)} bytes`,
       `${grouped(most)} are allowed`,
       'decode fewer frames at a time; no encoder makes such files',
     );
@@ -198,13 +199,21 @@ function readFields(fields, headerBytes) {
   const chunkFrames = video ? readChunkFrames(fields, frames) : [1];
   const networks = readNetworks(fields, video, channels);
   const networkOf = readChunkNetworks(fields, networks.length, chunkFrames.length);
-  readRuns(fields, chunkFrames.length - 1, 'chunk kinds', () => fields.inRange('chunk kind', 0, 0));
+  const kinds = [0, ...readRuns(fields, chunkFrames.length - 1, 'chunk kinds', () => {
+    return fields.inRange('chunk kind', 0, 1);
+  })];
+  kinds.forEach((kind, i) => {
+    if (kind === 1 && networkOf[i] !== networkOf[i - 1]) {
+      throw outOfRange(`chunk ${i} is a difference to another network`, 'both must have the same');
+    }
+  });
   const chunks = [];
   let firstFrame = 0;
   let offset = headerBytes;
   chunkFrames.forEach((frames, i) => {
     const bytes = fields.number('index');
-    chunks.push({ firstFrame, frames, offset, bytes, network: networks[networkOf[i]] });
+    const network = networks[networkOf[i]];
+    chunks.push({ firstFrame, frames, offset, bytes, difference: kinds[i] === 1, network });
     firstFrame += frames;
     offset += bytes + CRC_BYTES;
   });
@@ -383,6 +392,22 @@ function repeated(name) {
     `two runs of ${name} in a row have the same value`,
     'they must be one run',
   );
+}
+
+function parametersOf({ network, frames }) {
+  return network.parameters + frames * network.timeCodes;
+}
+
+/**
+ * The chunk with which decoding of a chunk begins.
+ *
+ * @param {Header} header
+ * @param {number} index of the chunk, from 0
+ * @returns {number} the last one up to it that is no difference
+ */
+export function keyOf(header, index) {
+  while (header.chunks[index].difference) index--;
+  return index;
 }
 
 function checkPixels(header, chunk) {

@@ -7,7 +7,6 @@
 import { crc32, grouped, littleEndian32, readLittleEndian32 } from './bytes.js';
 import { BinDecoder, MAX_MAGNITUDE, malformed, readMatrix } from './coder.js';
 import { FETCH_AGAIN, TcnnError } from './errors.js';
-import { checkWork } from './header.js';
 
 const CRC_BYTES = 4;
 const FIRST_STEP_INDEX = 80;
@@ -74,15 +73,15 @@ export function readPayload(bytes, header, index) {
  * @param {Uint8Array} bytes of the file
  * @param {import('./header.js').Header} header of that file, from parseHeader()
  * @param {number} index of the chunk, from 0
+ * @param {Network | null} before of the chunk before; looked at if this one is a difference
  * @returns {Network}
- * @throws {TcnnError} with the faults from 'too much work' on
+ * @throws {TcnnError} 'truncated record', 'chunk checksum', and what readNetwork() throws
  * @throws {RangeError} where there is no such chunk
  */
-export function decodeChunk(bytes, header, index) {
+export function decodeChunk(bytes, header, index, before) {
   const payload = readPayload(bytes, header, index);
-  checkWork(header, [header.chunks[index]]);
-  const { network, frames } = header.chunks[index];
-  return readNetwork(payload, network, frames);
+  const { network, frames, difference } = header.chunks[index];
+  return readNetwork(payload, network, frames, difference ? before : null);
 }
 
 /**
@@ -91,13 +90,25 @@ export function decodeChunk(bytes, header, index) {
  * @param {Uint8Array} payload
  * @param {import('./header.js').NetworkSize} size
  * @param {number} frames of the chunk
+ * @param {Network | null} before that it is a difference to
  * @returns {Network}
- * @throws {TcnnError} 'impossible code', 'step', 'bias', 'code', 'output row', 'length'
+ * @throws {TcnnError} 'impossible code', 'step', 'bias', 'difference', 'code', 'output row', 'length'
  */
-export function readNetwork(payload, size, frames) {
+export function readNetwork(payload, size, frames, before = null) {
   const decoder = new BinDecoder(payload);
+  const layers = before
+    ? before.layers.map((layer) => readDifference(decoder, layer))
+    : readLayers(decoder, size);
+  const codes = readCodes(decoder, frames, size.timeCodes);
+  checkOutput(layers.at(-1));
+  decoder.finish();
+  return { size, layers, codes };
+}
+
+/** The layers of a key chunk. */
+function readLayers(decoder, size) {
   const multipliers = readMultipliers(decoder, size.hiddenLayers + 2);
-  const layers = multipliers.map(([weightMultiplier, biasMultiplier], k) => {
+  return multipliers.map(([weightMultiplier, biasMultiplier], k) => {
     const last = k === size.hiddenLayers + 1;
     const rows = last ? size.channels : size.width;
     const columns = k === 0 ? size.inputs : size.width;
@@ -107,10 +118,28 @@ export function readNetwork(payload, size, frames) {
       : readAscending(decoder, rows);
     return { rows, columns, weights, biases, weightMultiplier, biasMultiplier };
   });
-  const codes = readCodes(decoder, frames, size.timeCodes);
-  checkOutput(layers.at(-1));
-  decoder.finish();
-  return { size, layers, codes };
+}
+
+/** Section 6.4: a layer whose integers are differences to those of the chunk before. */
+function readDifference(decoder, layer) {
+  const { rows, columns } = layer;
+  const weights = addTo(layer.weights, readMatrix(decoder, rows, columns, true));
+  const biases = addTo(layer.biases, readMatrix(decoder, 1, rows, true));
+  return { ...layer, weights, biases };
+}
+
+function addTo(before, differences) {
+  return differences.map((difference, i) => {
+    const value = before[i] + difference;
+    if (Math.abs(value) > MAX_MAGNITUDE) {
+      throw malformed(
+        'difference',
+        `an integer of the network is ${value}`,
+        `-${MAX_MAGNITUDE} to ${MAX_MAGNITUDE} is allowed`,
+      );
+    }
+    return value;
+  });
 }
 
 /**

@@ -41,8 +41,8 @@ VERSION = 3
 #: Most pixels a decoder holds at once unless told otherwise: height * width * frames of a chunk.
 DEFAULT_MAX_PIXELS = 2**28
 CRC_BYTES = 4
-#: A chunk that refers to no other.
-KEY_CHUNK = 0
+#: A chunk that refers to no other, and one whose network is a difference to that of the one before.
+KEY_CHUNK, DIFFERENCE = 0, 1
 _KINDS: tuple[Kind, ...] = ("image", "video")
 _OTHER_FORMATS = (
     (0, b"\x89PNG", "a PNG image"),
@@ -60,8 +60,9 @@ class StreamInfo:
 
     height, width: 1 to 65,536 pixels. channels: 1, 3 or 4. family, networks: the network of every
     chunk, for its number of frames, with axes 2 for an image and 3 for a video, and as many outputs
-    as channels; 256 different ones at most, whatever the frames. chunk_frames: frames of every
-    chunk, 1 to 4,096 each, 1,048,576 in all, in 65,536 chunks at most. time_base: seconds per tick,
+    as channels; 256 different ones at most, whatever the frames. chunk_kinds: of every chunk
+    KEY_CHUNK or DIFFERENCE; empty where all are key chunks. chunk_frames: frames of every chunk, 1
+    to 4,096 each, 1,048,576 in all, in 65,536 chunks at most. time_base: seconds per tick,
     frame_rate: frames per second, both positive. timestamps: the presentation time of every frame
     in ticks, strictly increasing. An image has one frame, timestamps (0,) and both rates 1.
     chunk_bytes: the payload length of every chunk, and header_bytes: where the first record begins;
@@ -74,6 +75,7 @@ class StreamInfo:
     channels: int
     networks: tuple[Spec, ...]
     chunk_frames: tuple[int, ...] = (1,)
+    chunk_kinds: tuple[int, ...] = ()
     time_base: Fraction = Fraction(1)
     frame_rate: Fraction = Fraction(1)
     timestamps: tuple[int, ...] = (0,)
@@ -104,6 +106,8 @@ class StreamInfo:
             raise CodecError("an image has several frames or a time", remedy="write it as a video")
         axes = 3 if self.kind == "video" else 2
         _require("number of different networks", len(self.network_places), 1, MAX_NETWORKS)
+        if self.chunk_kinds:
+            self._check_kinds()
         pairs = zip(self.networks, self.chunk_frames, strict=True)
         for spec, frames in {(id(spec), frames): (spec, frames) for spec, frames in pairs}.values():
             if spec.of(frames) != spec:
@@ -115,6 +119,20 @@ class StreamInfo:
                     f"allowed are {axes} axes (kind {self.kind}) and {self.channels} outputs "
                     "(channels)",
                     "give the network the shape of the picture",
+                )
+
+    def _check_kinds(self) -> None:
+        _require("number of chunk kinds", len(self.chunk_kinds), self.chunk_count, self.chunk_count)
+        for kind in (min(self.chunk_kinds), max(self.chunk_kinds)):
+            _require("kind of a chunk", kind, KEY_CHUNK, DIFFERENCE)
+        _require("kind of the first chunk", self.chunk_kinds[0], KEY_CHUNK, KEY_CHUNK)
+        places = list(self.chunk_places)
+        for index, kind in enumerate(self.chunk_kinds):
+            if kind == DIFFERENCE and places[index] != places[index - 1]:
+                raise CodecError(
+                    f"chunk {index} is a difference to one of another network",
+                    "both must have the same",
+                    "make it a key chunk",
                 )
 
     @property
@@ -140,6 +158,16 @@ class StreamInfo:
     @property
     def chunk_count(self) -> int:
         return len(self.chunk_frames)
+
+    def is_difference(self, index: int) -> bool:
+        """Whether chunk `index` is decoded with the one before."""
+        return bool(self.chunk_kinds) and self.chunk_kinds[index] == DIFFERENCE
+
+    def key_of(self, index: int) -> int:
+        """The chunk with which decoding of chunk `index` begins."""
+        while self.is_difference(index):
+            index -= 1
+        return index
 
     @property
     def picture(self) -> PictureFormat:
@@ -262,7 +290,8 @@ def _header_fields(info: StreamInfo, chunk_bytes: Sequence[int]) -> Iterator[int
         yield from info.family.header_fields(spec)
     if len(places) > 1:
         yield from _spread_runs(info.chunk_places, info.chunk_count)
-    yield from _spread_runs((KEY_CHUNK for _ in info.networks[1:]), info.chunk_count - 1)
+    kinds = info.chunk_kinds or (KEY_CHUNK,) * info.chunk_count
+    yield from _spread_runs(kinds[1:], info.chunk_count - 1)
     yield from chunk_bytes
 
 
@@ -308,8 +337,7 @@ def _parse_fields(
         specs = [family.read_spec(fields.take, axes, channels) for _ in range(different)]
         places = fields.take_runs("chunk networks", count) if different > 1 else (0,) * count
         _check_places(specs, places)
-        for chunk_kind in set(fields.take_runs("chunk kinds", count - 1)):
-            _require("kind of a chunk", chunk_kind, KEY_CHUNK, KEY_CHUNK)
+        kinds = (KEY_CHUNK, *fields.take_runs("chunk kinds", count - 1))
         chunk_bytes = fields.take_all("chunk length", count)
         info = StreamInfo(
             kind=kind,
@@ -318,6 +346,7 @@ def _parse_fields(
             channels=channels,
             networks=_of_frames(specs, places, chunk_frames),
             chunk_frames=chunk_frames,
+            chunk_kinds=kinds if any(kinds) else (),
             time_base=time_base,
             frame_rate=frame_rate,
             timestamps=timestamps,

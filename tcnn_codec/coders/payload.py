@@ -45,12 +45,30 @@ class Matrices:
         return len(self.tensors) - len(self.stepless)
 
 
-def encode_tensors(matrices: Matrices, tensors: Sequence[QuantisedTensor]) -> bytes:
+def encode_tensors(
+    matrices: Matrices,
+    tensors: Sequence[QuantisedTensor],
+    before: Sequence[QuantisedTensor] | None = None,
+) -> bytes:
     """The payload of a chunk, which is the shortest there is; lossless.
 
-    Raises ValueError where values do not ascend that should: a fault of the caller's.
+    before: None for a key chunk; or the tensors of the chunk before, of the same steps, to whose
+    values those that have steps are coded as differences. Raises ValueError where values do not
+    ascend that should, or steps differ: a fault of the caller's.
     """
     encoder = _coders.Encoder()
+    if before is not None:
+        pairs = zip(tensors[: matrices.stepped], before, strict=False)
+        if any(new.step != old.step for new, old in pairs):
+            raise ValueError("a difference has the steps of the chunk before")
+        for index, (place, tensor) in enumerate(zip(matrices.tensors, tensors, strict=True)):
+            values = tensor.values.reshape(_rows_columns(place))
+            if index < matrices.stepped:
+                values = values - before[index].values.reshape(values.shape)
+            else:
+                values = np.diff(values, axis=0, prepend=np.int32(0))
+            encoder.add(values, True)
+        return encoder.finish()
     steps = np.array([tensor.step for tensor in tensors[: matrices.stepped]], np.int32)
     steps = steps.reshape(-1, matrices.kinds)
     encoder.add(np.diff(steps, axis=0, prepend=np.int32(FIRST_STEP)), True)
@@ -64,24 +82,26 @@ def encode_tensors(matrices: Matrices, tensors: Sequence[QuantisedTensor]) -> by
     return encoder.finish()
 
 
-def decode_tensors(matrices: Matrices, payload: bytes) -> tuple[QuantisedTensor, ...]:
+def decode_tensors(
+    matrices: Matrices, payload: bytes, before: Sequence[QuantisedTensor] | None = None
+) -> tuple[QuantisedTensor, ...]:
     """Inverse of `encode_tensors`. Raises BitstreamError for what docs/format.md does not allow."""
     decoder = _coders.Decoder(payload)
-    groups = matrices.stepped // matrices.kinds
-    changes = _take(decoder, "the steps", groups, matrices.kinds, True)
-    steps = (FIRST_STEP + np.cumsum(changes, axis=0)).ravel().tolist()
-    for place, step in zip(matrices.tensors, steps, strict=False):
-        if not MIN_STEP <= step <= MAX_STEP:
-            raise malformed(
-                f"{place.name} has step {step}", f"allowed are {MIN_STEP} to {MAX_STEP}"
-            )
+    if before is None:
+        steps = _take_steps(matrices, decoder)
+    else:
+        steps = [tensor.step for tensor in before[: matrices.stepped]]
     steps += [FIRST_STEP] * len(matrices.stepless)
     tensors = []
-    for place, step in zip(matrices.tensors, steps, strict=True):
-        ascends = place.name in matrices.ascending
+    for index, (place, step) in enumerate(zip(matrices.tensors, steps, strict=True)):
+        ascends = before is None and place.name in matrices.ascending
         values = _take(decoder, place.name, *_rows_columns(place), not ascends)
-        if ascends or place.name in matrices.stepless:
-            summed = np.cumsum(values, axis=1 if ascends else 0, dtype=np.int64)
+        has_step = index < matrices.stepped
+        if ascends or not has_step or before is not None:
+            if before is not None and has_step:
+                summed = before[index].values.reshape(values.shape) + values.astype(np.int64)
+            else:
+                summed = np.cumsum(values, axis=1 if ascends else 0, dtype=np.int64)
             most = int(np.abs(summed).max())
             if most > MAX_LEVEL:
                 raise malformed(f"{place.name} has {most}", f"allowed is at most {MAX_LEVEL}")
@@ -94,6 +114,18 @@ def decode_tensors(matrices: Matrices, payload: bytes) -> tuple[QuantisedTensor,
     if payload.endswith(b"\0"):
         raise malformed("it ends with 00", "a code ends with another byte")
     return tuple(tensors)
+
+
+def _take_steps(matrices: Matrices, decoder: _coders.Decoder) -> list[int]:
+    groups = matrices.stepped // matrices.kinds
+    changes = _take(decoder, "the steps", groups, matrices.kinds, True)
+    steps: list[int] = (FIRST_STEP + np.cumsum(changes, axis=0)).ravel().tolist()
+    for place, step in zip(matrices.tensors, steps, strict=False):
+        if not MIN_STEP <= step <= MAX_STEP:
+            raise malformed(
+                f"{place.name} has step {step}", f"allowed are {MIN_STEP} to {MAX_STEP}"
+            )
+    return steps
 
 
 def malformed(what: str, allowed: str) -> BitstreamError:

@@ -19,6 +19,7 @@ from tcnn_codec.bitstream.limits import MAX_SIDE
 from tcnn_codec.bitstream.records import read_chunk
 from tcnn_codec.checks import frame_numbers, shown
 from tcnn_codec.errors import BitstreamError, CodecError
+from tcnn_codec.families.contract import Tensors
 from tcnn_codec.grid import Grid
 from tcnn_codec.io import Frame, Pipe, Place, check_sink, open_sink
 
@@ -76,16 +77,29 @@ def decode_frames(
     first, stop = frame_range(info, first, stop)
     size = scaled_grid(info, scale, max_pixels)
     chunks = info.chunks_of(first, stop)
-    check_parameters(info, chunks)
+    check_parameters(info, range(info.key_of(chunks.start), chunks.stop))
     check_work(info, chunks, size, max_pixels)
     renderer = info.family.renderer(threads)
-    for index in chunks:
+    for index, tensors in decode_networks(stream, info, chunks):
         begin, end = info.chunk_range(index)
         grid = Grid(size.width, size.height, end - begin)
-        tensors = info.family.decode(info.networks[index], read_chunk(stream, info, index))
         pixels = renderer.render(info.networks[index], tensors, grid)
         for frame in range(max(first, begin), min(stop, end)):
             yield Frame(pixels[frame - begin], info.timestamps[frame])
+
+
+def decode_networks(
+    stream: BinaryIO, info: StreamInfo, chunks: range
+) -> Iterator[tuple[int, Tensors]]:
+    """The networks of some chunks, with their numbers; reads from the key chunk of the first on."""
+    before: Tensors | None = None
+    for index in range(info.key_of(chunks.start), chunks.stop):
+        payload = read_chunk(stream, info, index)
+        if not info.is_difference(index):
+            before = None
+        before = info.family.decode(info.networks[index], payload, before)
+        if index in chunks:
+            yield index, before
 
 
 @contextmanager

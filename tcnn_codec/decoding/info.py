@@ -14,6 +14,7 @@ from tcnn_codec.bitstream.header import (
 from tcnn_codec.bitstream.records import read_chunk
 from tcnn_codec.decoding.decoder import check_parameters, open_stream
 from tcnn_codec.errors import BitstreamError
+from tcnn_codec.families.contract import Tensors
 from tcnn_codec.io import Place
 
 
@@ -30,10 +31,12 @@ def info_file(
         if strict:
             _check_header(stream, info)
             check_parameters(info, range(info.chunk_count))
+        before: Tensors | None = None
         for index in range(info.chunk_count):
             payload = read_chunk(stream, info, index)
             if strict:
-                _check_payload(info, index, payload)
+                before = before if info.is_difference(index) else None
+                before = _check_payload(info, index, payload, before)
     size = info.record_offsets[-1]
     facts: dict[str, Any] = {
         "format_version": VERSION,
@@ -60,6 +63,8 @@ def info_file(
             "frames": info.chunk_range(i),
             "offset": info.record_offsets[i],
             "bytes": info.chunk_bytes[i],
+            "kind": "difference" if info.is_difference(i) else "key",
+            **info.family.describe(info.networks[i]),
         }
         for i in range(info.chunk_count)
     ]
@@ -78,9 +83,11 @@ def _check_header(stream: BinaryIO, info: StreamInfo) -> None:
         )
 
 
-def _check_payload(info: StreamInfo, index: int, payload: bytes) -> None:
+def _check_payload(info: StreamInfo, index: int, payload: bytes, before: Tensors | None) -> Tensors:
+    """The network that the payload holds. before: that of the chunk before, for a difference."""
     spec = info.networks[index]
-    canonical = info.family.encode(spec, info.family.decode(spec, payload))
+    tensors = info.family.decode(spec, payload, before)
+    canonical = info.family.encode(spec, tensors, before)
     if canonical != payload:
         raise BitstreamError(
             f"the payload of chunk {index}, of {len(payload)} bytes, is not the canonical one, of "
@@ -88,3 +95,4 @@ def _check_payload(info: StreamInfo, index: int, payload: bytes) -> None:
             "allowed with `strict` is the canonical one alone",
             "decode it as it is, or encode the source again",
         )
+    return tensors

@@ -6,21 +6,19 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tcnn_codec.bitstream.header import DEFAULT_MAX_PIXELS, StreamInfo
-from tcnn_codec.bitstream.limits import MAX_CHUNK_FRAMES, MAX_FRAMES
-from tcnn_codec.config import AUTO, EncodeConfig
-from tcnn_codec.encoding.chunks import ChunkReader, chunk_lengths, fixed_lengths
+from tcnn_codec.config import EncodeConfig
+from tcnn_codec.encoding.chunks import ChunkReader
 from tcnn_codec.encoding.coding import Coded, Progress, SourceCoder
 from tcnn_codec.encoding.executors import InThisProcess
 from tcnn_codec.encoding.jobs import Tools
+from tcnn_codec.encoding.plan import plan_chunks
 from tcnn_codec.encoding.rate import reach_quality, reach_size
-from tcnn_codec.encoding.scenes import scene_lengths
 from tcnn_codec.errors import CodecError
 from tcnn_codec.families import make_fitter
 from tcnn_codec.families.contract import Fitter
@@ -33,17 +31,17 @@ from tcnn_codec.io import (
     check_output,
     open_source,
 )
-from tcnn_codec.picture import PictureFormat
 
 SUFFIX = ".tcnn"
-#: Pixels of a chunk are numbered in 32 bits.
-MOST_PIXELS = 2**32 - 1
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A stream and what encoding it took. cuts: the first frames of scenes, or None where the user
-    has set the chunks."""
+    """A stream and what encoding it took.
+
+    fit_steps: of the chunk with the most. cuts: the first frames of scenes, or None where the user
+    has set the chunks.
+    """
 
     stream: bytes
     info: StreamInfo
@@ -143,21 +141,16 @@ def encode_source(
     start = time.perf_counter()
     fitter = fitters(config.model, config.backend, config.precision, config.threads)
     picture = source.format
-    most = _most_frames(picture, config, max_pixels)
-    cuts: tuple[int, ...] | None = None
-    if config.chunk_frames == AUTO:
-        scenes = _scenes(source)
-        cuts = tuple(accumulate(scenes[:-1]))
-        lengths = chunk_lengths(scenes, most)
-    else:
-        lengths = fixed_lengths(picture.frame_count, most)
+    plan = plan_chunks(source, config, fitter, max_pixels)
     coder = SourceCoder(
         picture=picture,
-        chunks=ChunkReader(source, lengths),
+        chunks=ChunkReader(source, plan.lengths),
         config=config,
         fitter=fitter,
         executor=InThisProcess(Tools.of(fitter)),
         progress=progress,
+        shares=plan.shares,
+        key_interval=plan.key_interval,
     )
     coder.check()
     coded = _reach_target(coder)
@@ -166,43 +159,13 @@ def encode_source(
         info=coded.info,
         psnr_db=coded.psnr_db,
         encode_seconds=time.perf_counter() - start,
-        fit_steps=config.fit_steps,
+        fit_steps=max(coder.steps_of(coded.info.networks, i) for i in range(len(plan.lengths))),
         backend=fitter.backend,
         device=fitter.device,
         precision=fitter.precision,
         notes=source.notes,
-        cuts=cuts,
+        cuts=plan.cuts,
     )
-
-
-def _scenes(source: Source) -> tuple[int, ...]:
-    """The frames of every scene."""
-    if (count := source.format.frame_count) == 1:
-        return (count,)
-    return scene_lengths(frame.pixels for frame in source.frames())
-
-
-def _most_frames(picture: PictureFormat, config: EncodeConfig, max_pixels: int) -> int:
-    """Frames that share a network, at most. Raises CodecError where they are too many pixels."""
-    limit = min(max_pixels, MOST_PIXELS)
-    if isinstance(config.chunk_frames, int):
-        chunk_frames = min(config.chunk_frames, picture.frame_count)
-    else:
-        chunk_frames = min(MAX_CHUNK_FRAMES, max(1, limit // (picture.height * picture.width)))
-    held = picture.height * picture.width * chunk_frames
-    if held > limit:
-        raise CodecError(
-            f"a chunk of {picture.width}x{picture.height}x{chunk_frames} is {held} pixels",
-            f"the limit is {limit}",
-            f"lower `chunk_frames` or raise `max_pixels`, at most to {MOST_PIXELS}",
-        )
-    if picture.frame_count > MAX_FRAMES:
-        raise CodecError(
-            f"the video has {picture.frame_count} frames",
-            f"a file holds at most {MAX_FRAMES}",
-            f"encode it in parts with `frames` 0:{MAX_FRAMES}",
-        )
-    return chunk_frames
 
 
 def _reach_target(coder: SourceCoder) -> Coded:

@@ -17,6 +17,9 @@ from tcnn_codec.metrics import psnr
 from tcnn_codec.training.job import Job
 from tcnn_codec.training.loop import StepReport, psnr_of_loss
 
+#: A difference is fitted in a share of the steps of a key chunk: it begins near to its end.
+DIFFERENCE_STEPS = 2
+
 
 @dataclass(frozen=True, eq=False)
 class ChunkJob:
@@ -25,7 +28,8 @@ class ChunkJob:
     fit_steps: of training before rounding. params: None, or the network fitted before, float32
     [parameter_count]. rounding: how it is coded; None stops before. shown: whether the network is
     rendered before it is coded. one_colour: whether a network of one colour is allowed, which has
-    no size that could be asked for. seed: of everything random.
+    no size that could be asked for. seed: of everything random. before: the network of the chunk
+    before, to which this one may be coded as a difference.
     """
 
     chunk: Chunk
@@ -36,14 +40,16 @@ class ChunkJob:
     rounding: Rounding | None = None
     shown: bool = False
     one_colour: bool = True
+    before: Tensors | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class ChunkResult:
     """What came of a ChunkJob.
 
-    params: the network before quantisation, float32 [parameter_count]. payload: its code, empty
-    where none was asked for. qualities: PSNR in dB of each frame as a decoder outputs it, or as the
+    params: the network before quantisation, float32 [parameter_count], or None of a difference.
+    payload: its code, empty where none was asked for; tensors: what is coded. is_difference: to the
+    chunk before. qualities: PSNR in dB of each frame as a decoder outputs it, or as the
     network before quantisation shows it; empty where it was not to be shown. trained_db, colour_db:
     PSNR in dB, alpha counted in, that training saw last (infinite where there was none), and that
     of the best single colour.
@@ -51,8 +57,10 @@ class ChunkResult:
 
     index: int
     timestamps: tuple[int, ...]
-    params: F32
+    params: F32 | None
     payload: bytes
+    tensors: Tensors | None
+    is_difference: bool
     qualities: tuple[float, ...]
     trained_db: float
     colour_db: float
@@ -78,8 +86,10 @@ class _Coded:
     """
 
     payload: bytes
+    tensors: Tensors
     qualities: tuple[float, ...]
     cost: float
+    is_difference: bool = False
 
 
 def do(job: ChunkJob, tools: Tools, report: StepReport) -> ChunkResult:
@@ -97,19 +107,27 @@ def do(job: ChunkJob, tools: Tools, report: StepReport) -> ChunkResult:
     def report_rounding(step: int, psnr_db: float) -> None:
         report(job.fit_steps + step, psnr_db)
 
-    params = job.params if job.params is not None else work.fit(report_fit)
-    payload, qualities = b"", tuple[float, ...]()
-    if job.rounding is not None:
+    coded = None
+    if job.before is not None and job.rounding is not None:
+        coded = work.differ(job.before, job.rounding, report_fit)
+    params = job.params
+    if params is None and coded is None:
+        params = work.fit(report_fit)
+    qualities = tuple[float, ...]()
+    if coded is None and params is not None and job.rounding is not None:
         coded = work.round(params, job.rounding, report_rounding)
-        payload, qualities = coded.payload, coded.qualities
-    elif job.shown:
+    if coded is not None:
+        qualities = coded.qualities
+    elif job.shown and params is not None:
         shown = tools.fitter.render(job.spec, params, job.chunk.grid)
         qualities = _qualities(job.chunk.pixels, shown)
     return ChunkResult(
         index=job.chunk.index,
         timestamps=job.chunk.timestamps,
         params=params,
-        payload=payload,
+        payload=b"" if coded is None else coded.payload,
+        tensors=None if coded is None else coded.tensors,
+        is_difference=coded is not None and coded.is_difference,
         qualities=qualities,
         trained_db=seen[-1],
         colour_db=psnr_of_loss(work.colour_error / 127.5**2),
@@ -137,6 +155,14 @@ class _Work:
         start = self._fitter.start(spec, self._job.seed)
         return self._fitter.fit(self._training, start, self._job.fit_steps, report)
 
+    def differ(self, before: Tensors, rounding: Rounding, report: StepReport) -> _Coded | None:
+        """The network as a difference to the one before; None where that is not to be had."""
+        if self._is_one_colour:
+            return None
+        steps = self._job.fit_steps // DIFFERENCE_STEPS, rounding.steps // DIFFERENCE_STEPS
+        tensors = self._fitter.differ(self._training, before, *steps, report)
+        return None if tensors is None else self._code(tensors, rounding, before)
+
     def round(self, params: F32, rounding: Rounding, report: StepReport) -> _Coded:
         """The best of what the family makes of the network, or, where that is allowed and no worse,
         one colour."""
@@ -152,14 +178,15 @@ class _Work:
                 return self._code(one_colour, rounding)
         return best
 
-    def _code(self, tensors: Tensors, rounding: Rounding) -> _Coded:
+    def _code(self, tensors: Tensors, rounding: Rounding, before: Tensors | None = None) -> _Coded:
         decoded = self._tools.renderer.render(self._job.spec, tensors, self._grid)
         squares = 0
         for original, shown in zip(self._pixels, decoded, strict=True):
             squares += int(np.square(original.astype(np.int32) - shown).sum(dtype=np.int64))
-        payload = self._fitter.family.encode(self._job.spec, tensors)
+        payload = self._fitter.family.encode(self._job.spec, tensors, before)
         cost = squares / self._pixels.size + self._price(payload, rounding)
-        return _Coded(payload, _qualities(self._pixels, decoded), cost)
+        shown = _qualities(self._pixels, decoded)
+        return _Coded(payload, tensors, shown, cost, before is not None)
 
     def _price(self, payload: bytes, rounding: Rounding) -> float:
         """lambda R, in squared levels of 8-bit samples; 0 without lambda."""

@@ -80,7 +80,8 @@ Pilot = Callable[[int, float], float]
 class Networks(Generic[C]):
     """What a search chooses from.
 
-    ladder: the sizes of a chunk's network. chunks: networks of a source. fit: all of them, with all
+    ladder: the sizes of a chunk's network. chunks: networks of a source; one that is coded as a
+    difference counts as less than one. fit: all of them, with all
     steps. pilot: PSNR in dB of a shorter fit of this size and this many times a pilot's usual
     steps, 1 or more; a full fit at the usual bits exceeds the usual by about the law's pilot_gain;
     None where full fits are as short. least_size: bytes that no file is below. full_length: what a
@@ -89,7 +90,7 @@ class Networks(Generic[C]):
     """
 
     ladder: Ladder[Any]
-    chunks: int
+    chunks: float
     fit: Callable[[int], Fitted[C]]
     pilot: Pilot | None
     least_size: int
@@ -98,7 +99,7 @@ class Networks(Generic[C]):
 
     def parameters(self, size: int) -> int:
         """Of all chunks' networks together."""
-        return self.chunks * int(self.ladder.spec(size).parameter_count)
+        return int(self.chunks * self.ladder.spec(size).parameter_count)
 
     def size_of(self, parameters: float) -> int:
         """The size whose number of parameters has the nearest logarithm."""

@@ -58,10 +58,16 @@ class Family(Protocol[S]):
     def describe(self, spec: S) -> dict[str, int | float]:
         """A network's size as reports name it; no key is one of a picture's."""
 
-    def encode(self, spec: S, tensors: Sequence[QuantisedTensor]) -> bytes:
-        """The payload of a chunk; lossless."""
+    def encode(
+        self,
+        spec: S,
+        tensors: Sequence[QuantisedTensor],
+        before: Sequence[QuantisedTensor] | None = None,
+    ) -> bytes:
+        """The payload of a chunk; lossless. before: the network of the chunk before, to which this
+        one is coded as a difference; None for a key chunk."""
 
-    def decode(self, spec: S, payload: bytes) -> Tensors:
+    def decode(self, spec: S, payload: bytes, before: Tensors | None = None) -> Tensors:
         """The inverse. Raises BitstreamError for a malformed payload."""
 
     def least_payload(self, spec: S) -> int:
@@ -157,6 +163,10 @@ class Fitter(Protocol[S]):
     def precision(self) -> str:
         """Of the products in training: float32, bfloat16 or float16."""
 
+    @property
+    def differs(self) -> bool:
+        """Whether networks can be coded as differences."""
+
     def renderer(self) -> Renderer[S]:
         """A decoder's, which shares the fitter's threads where they are of the same kind."""
 
@@ -165,6 +175,9 @@ class Fitter(Protocol[S]):
 
     def ladder(self, picture: PictureFormat) -> Ladder[S]:
         """The sizes that a target may choose."""
+
+    def effort(self, spec: S, grid: Grid) -> float:
+        """How many times a preset's steps the network wants, 1 or more."""
 
     def start(self, spec: S, seed: int) -> F32:
         """Random parameters to begin a fit with, float32 [parameter_count]."""
@@ -185,3 +198,12 @@ class Fitter(Protocol[S]):
         self, job: Job[S], params: F32, rounding: Rounding, report: StepReport | None
     ) -> list[Tensors]:
         """The network quantised in one way or several, of which the best is to be chosen."""
+
+    def differ(
+        self, job: Job[S], before: Tensors, steps: int, rounding: int, report: StepReport | None
+    ) -> Tensors | None:
+        """A network that costs little as a difference to that of the chunk before.
+
+        steps, rounding: of training, before and while it is rounded. None where one by itself is to
+        be preferred. Raises CodecError where the fit diverges.
+        """

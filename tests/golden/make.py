@@ -24,15 +24,21 @@ def pictures() -> dict[str, tuple[np.ndarray, dict[str, int]]]:
     alpha = np.where((x - 9) ** 2 + (y - 7) ** 2 < 30, 255, 40).astype(np.uint8)
     t = np.arange(5)[:, None, None, None]
     video = (rgb[None] // 2 + 20 * t).astype(np.uint8)
+    shifted = np.stack([np.roll(rgb, n, 1) for n in (0, 0, 1, 1, 2, 2, 9)])
+    key = {"key_interval": 1}
     return {
         "rgb": (rgb, {"width": 12, "bits": 7}),
         "grey": (rgb[..., :1], {"width": 5, "bits": 12, "hidden_layers": 1, "frequencies": 0}),
         "rgba": (np.dstack([rgb, alpha]), {"width": 17, "bits": 4, "hidden_layers": 0}),
         "wide": (rgb, {"width": 33, "bits": 6, "hidden_layers": 1}),
         "deep": (rgb[:7], {"width": 12, "bits": 10, "hidden_layers": 7, "frequencies": 32}),
-        "video": (video, {"width": 9, "bits": 8, "chunk_frames": 2, "frequencies": 3}),
-        "coded_video": (video, {"width": 10, "chunk_frames": 3, "frequencies": 4, "time_codes": 3}),
-        "grey_video": (video[..., 1:2], {"width": 6, "hidden_layers": 2, "chunk_frames": 3}),
+        "video": (video, {"width": 9, "bits": 8, "chunk_frames": 2, "frequencies": 3, **key}),
+        "coded_video": (
+            video,
+            {"width": 10, "chunk_frames": 3, "frequencies": 4, "time_codes": 3, **key},
+        ),
+        "grey_video": (video[..., 1:2], {"width": 6, "hidden_layers": 2, "chunk_frames": 3, **key}),
+        "difference_video": (shifted, {"width": 8, "chunk_frames": 2, "frequencies": 3}),
         "rgba_video": (np.concatenate([video, video[..., :1]], -1), {"width": 7, "bits": 5}),
         "colour": (np.full_like(rgb, 77), {"width": 20}),
     }

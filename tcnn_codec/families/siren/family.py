@@ -47,11 +47,16 @@ class SirenFamily:
             "parameters": spec.parameter_count,
         }
 
-    def encode(self, spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> bytes:
-        return payloads.encode(spec, tensors)
+    def encode(
+        self,
+        spec: SirenSpec,
+        tensors: Sequence[QuantisedTensor],
+        before: Sequence[QuantisedTensor] | None = None,
+    ) -> bytes:
+        return payloads.encode(spec, tensors, before)
 
-    def decode(self, spec: SirenSpec, payload: bytes) -> Tensors:
-        return payloads.decode(spec, payload)
+    def decode(self, spec: SirenSpec, payload: bytes, before: Tensors | None = None) -> Tensors:
+        return payloads.decode(spec, payload, before)
 
     def least_payload(self, spec: SirenSpec) -> int:
         return LEAST_PAYLOAD

@@ -74,13 +74,14 @@ def peak_learning_rate(spec: SirenSpec, steps: int) -> float:
     """
     length: float = (AT_STEPS / steps) ** FALL
     depth = min(1.0, 6 / max(1, spec.hidden_layers))
-    return LEARNING_RATE * length * depth * _by_width(spec)
+    return LEARNING_RATE * length * depth * width_factor(spec)
 
 
 def rate_weight(spec: SirenSpec) -> float:
     """OptimiserState.rate_weight; the weights of wide networks are smaller."""
-    return RATE_WEIGHT * _by_width(spec)
+    return RATE_WEIGHT * width_factor(spec)
 
 
-def _by_width(spec: SirenSpec) -> float:
+def width_factor(spec: SirenSpec) -> float:
+    """What learning rates at width 32 are multiplied with."""
     return min(1.0, math.sqrt(32 / spec.width))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from tcnn_codec.dtypes import F32, U8
 from tcnn_codec.families.contract import Ladder, Rounding, Tensors
 from tcnn_codec.families.siren import backends
+from tcnn_codec.families.siren.difference import differ
 from tcnn_codec.families.siren.family import SirenFamily
 from tcnn_codec.families.siren.fit import fit
 from tcnn_codec.families.siren.options import SirenOptions
@@ -21,7 +22,7 @@ from tcnn_codec.families.siren.quantise import (
 )
 from tcnn_codec.families.siren.renderer import SirenRenderer
 from tcnn_codec.families.siren.rounding import balance_steps, deviation_from, round_gradually
-from tcnn_codec.families.siren.sizes import choose_ladder, choose_spec
+from tcnn_codec.families.siren.sizes import choose_ladder, choose_spec, effort
 from tcnn_codec.families.siren.spec import SirenSpec
 from tcnn_codec.families.siren.start import initialise
 from tcnn_codec.grid import Grid
@@ -39,6 +40,7 @@ class SirenFitter:
     """A contract.Fitter. backend, precision, threads: as `backends.create` takes them."""
 
     family = SirenFamily()
+    differs = True
 
     def __init__(
         self,
@@ -73,6 +75,9 @@ class SirenFitter:
 
     def ladder(self, picture: PictureFormat) -> Ladder[SirenSpec]:
         return choose_ladder(picture, self._options)
+
+    def effort(self, spec: SirenSpec, grid: Grid) -> float:
+        return effort(spec, grid)
 
     def start(self, spec: SirenSpec, seed: int) -> F32:
         return initialise(spec, seed)
@@ -111,6 +116,16 @@ class SirenFitter:
             far = [deviation(dequantise(spec, tensors)) for tensors in found]
             found = [tensors for tensors, other in zip(found, far, strict=True) if other <= far[0]]
         return [canonical(spec, tensors) for tensors in found]
+
+    def differ(
+        self,
+        job: Job[SirenSpec],
+        before: Tensors,
+        steps: int,
+        rounding: int,
+        report: StepReport | None,
+    ) -> Tensors | None:
+        return differ(self._backend, job, before, steps, rounding, report)
 
     def _choose_steps(
         self, spec: SirenSpec, params: F32, grid: Grid, rounding: Rounding

@@ -16,13 +16,19 @@ from tcnn_codec.coders.quantised import QuantisedTensor
 from tcnn_codec.families.siren.spec import SirenSpec
 
 
-def encode(spec: SirenSpec, tensors: Sequence[QuantisedTensor]) -> bytes:
-    return encode_tensors(_matrices(spec), tensors)
+def encode(
+    spec: SirenSpec,
+    tensors: Sequence[QuantisedTensor],
+    before: Sequence[QuantisedTensor] | None = None,
+) -> bytes:
+    return encode_tensors(_matrices(spec), tensors, before)
 
 
-def decode(spec: SirenSpec, payload: bytes) -> tuple[QuantisedTensor, ...]:
+def decode(
+    spec: SirenSpec, payload: bytes, before: Sequence[QuantisedTensor] | None = None
+) -> tuple[QuantisedTensor, ...]:
     """Raises BitstreamError for a malformed payload."""
-    tensors = decode_tensors(_matrices(spec), payload)
+    tensors = decode_tensors(_matrices(spec), payload, before)
     if spec.time_codes and (most := tensors[-1].largest) > MAX_CODE:
         raise malformed(f"a code has magnitude {most}", f"allowed is at most {MAX_CODE}")
     if (fault := output_fault(spec, tensors)) is not None:

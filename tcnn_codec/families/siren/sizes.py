@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from tcnn_codec.bitstream.limits import MAX_WIDTH
 from tcnn_codec.families.contract import USUAL_BITS, Ladder, RateLaw
 from tcnn_codec.families.siren.options import SirenOptions
 from tcnn_codec.families.siren.spec import SirenSpec
+from tcnn_codec.grid import Grid
 from tcnn_codec.picture import PictureFormat
 
 LOW_RESOLUTION = 256
 USUAL_WIDTH, USUAL_LAYERS = 32, 3
+KODAK_PIXELS, MOST_EFFORT = 768 * 512, 2.5
 #: Where width is chosen for a target: at equal rate deeper and narrower is 0.1 to 0.2 dB better,
 #: but networks narrower than DEEP_WIDTH do not learn when they are deep.
 DEEP_LAYERS, SHALLOW_LAYERS, DEEP_WIDTH = 5, 2, 6
@@ -55,6 +58,18 @@ def choose_spec(
         time_frequencies=TIME_FREQUENCIES if codes else None,
         time_codes=codes,
     )
+
+
+def effort(spec: SirenSpec, grid: Grid) -> float:
+    """How many times the steps of a preset, which are for the images of Kodak, a network wants.
+
+    Wide networks on many pixels learn from steps that narrow ones, or few pixels, do not. Measured
+    on carphone and foreman at widths 32 to 100: 3,000 steps are 1.2 dB short of 12,000 at width 60,
+    and 0.2 dB at width 32.
+    """
+    pixels = max(1.0, grid.pixels / KODAK_PIXELS)
+    by_width: float = max(1.0, spec.width / USUAL_WIDTH) ** min(0.5, math.log2(pixels) / 6)
+    return float(min(MOST_EFFORT, by_width * pixels ** (1 / 16)))
 
 
 def choose_ladder(picture: PictureFormat, options: SirenOptions) -> Ladder[SirenSpec]:
