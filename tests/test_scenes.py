@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from tcnn_codec.dtypes import U8
+from tcnn_codec.encoding import scenes
 from tcnn_codec.encoding.scenes import LEAST_FRAMES, scene_lengths
 
 HEIGHT, WIDTH = 72, 96
@@ -71,6 +74,35 @@ def test_any_size(size: tuple[int, int]) -> None:
     clip[9:] = 255
     # One colour after another is a change of exposure.
     assert scene_lengths(clip) == (20,)
+
+
+@pytest.mark.parametrize("size", [(47, 65, 4), (97, 129, 3), (600, 3, 1), (12500, 1, 3)])
+def test_thumbnails_are_means_of_cells(size: tuple[int, int, int]) -> None:
+    """The last has cells whose sums need more than 16 bits."""
+    frame = np.random.default_rng(0).integers(250, 256, size, np.uint8)
+    colours = frame[..., :3].astype(int)
+    grey = colours @ scenes.GREY if size[2] > 1 else 256 * colours[..., 0]
+    tall, wide = min(size[0], scenes.HEIGHT), min(size[1], scenes.WIDTH)
+    rows = [size[0] * i // tall for i in range(tall + 1)]
+    columns = [size[1] * i // wide for i in range(wide + 1)]
+    means = [
+        [grey[a:b, c:d].sum() // ((b - a) * (d - c)) for c, d in pairwise(columns)]
+        for a, b in pairwise(rows)
+    ]
+    assert np.array_equal(scenes._thumbnail(frame), means)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bars_hide_no_cut(seed: int) -> None:
+    """A quarter of a 16:9 picture is bars where a film is 2.39 times as wide as high."""
+    bright = {"mean": 170.0, "levels": 25.0}  # so that it is the bars that make the contrast
+    clip = np.concatenate([scene(2 * seed, 20, **bright), scene(2 * seed + 1, 20, **bright)])
+    dimmed = scene(seed, 40, **bright)
+    dimmed[20:] *= 0.5
+    clip[:, :9] = clip[:, -9:] = dimmed[:, :9] = dimmed[:, -9:] = 0
+    assert scene_lengths(pixels(clip)) == (20, 20)
+    assert scene_lengths(pixels(clip).swapaxes(1, 2)) == (20, 20)
+    assert scene_lengths(pixels(dimmed)) == (40,)
 
 
 def test_a_still_clip_is_one_scene_and_so_are_few_frames() -> None:
