@@ -55,7 +55,7 @@ class Outcome:
 def measure(pixels: Pixels, config: EncodeConfig) -> Outcome:
     """One picture, uint8 [height, width(, 1, 3 or 4)], fitted once and rounded both ways."""
     source = array_source(pixels)
-    (chunk,) = cut(source.frames(), 1)
+    (chunk,) = cut(source.frames(), (1,))
     tools = Tools.of(make_fitter(config.model, "cpu", config.precision, config.threads))
     spec, rounding_steps = tools.fitter.spec(source.format), config.fit_steps // ROUNDING_SHARE
     job = ChunkJob(
