@@ -164,8 +164,14 @@ def test_frames_and_limit_of_a_file(clip: Handed) -> None:
         assert (info.frames, len(info.timestamps)) == (2, 2)
     fails(lambda: tcnn_codec.encode(clip.data, frames=(5, 9)), "`frames` 5:9", "'<bytes>'", "0:5")
     limit = 48 * 32 * 5
-    fails(lambda: tcnn_codec.encode(clip.data, max_pixels=limit - 1), f"limit is {limit - 1}")
-    assert tcnn_codec.encode(clip.data, max_pixels=limit, **OPTIONS)
+    fixed = {"chunk_frames": 5, **OPTIONS}
+    fails(lambda: tcnn_codec.encode(clip.data, max_pixels=limit - 1, **fixed), f"is {limit - 1}")
+    assert tcnn_codec.encode(clip.data, max_pixels=limit, **fixed)
+    # Left to the encoder, the chunks keep to the limit as long as a frame does.
+    short = tcnn_codec.inspect(tcnn_codec.encode(clip.data, max_pixels=limit - 1, **OPTIONS))
+    assert short.chunk_frames == (2, 3)
+    least = 48 * 32
+    fails(lambda: tcnn_codec.encode(clip.data, max_pixels=least - 1), f"limit is {least - 1}")
 
 
 def test_encode_into_every_form(photo: Handed, tmp_path: Path) -> None:
