@@ -33,6 +33,7 @@ LAW = RateLaw(
     most_bits=10.0,
     coded_bits=5.0,
     overhead=30,
+    growth=(1.0, 1.0),
     db_per_doubling=1.0,
     db_per_bit=0.3,
     pilot_gain=0.0,

@@ -32,7 +32,7 @@ def test_the_commands_work_one_after_the_other(
     """On a small picture and clip, and with few steps, which change nothing else."""
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "photo.png", picture(120, 176, 3))
-    make_video(tmp_path / "clip.mp4", height=32, width=48, frames=12)
+    make_video(tmp_path / "clip.mp4", height=96, width=128, frames=30)
     assert len(OURS) == 5
     for words in OURS:
         known = set(tmp_path.iterdir())

@@ -117,6 +117,9 @@ def reach_size(most: float, networks: Networks[C], show: Callable[[float], str])
     """
     window = _Window(LEAST_FILL * most, most, FILL * most)
     law = networks.ladder.law
+    rough = _Window(
+        window.least / law.growth[0], window.most / law.growth[1], 2 * window.aim / sum(law.growth)
+    )
     smallest = max(networks.least_size, _bytes_like(networks, 1, law.least_bits))
     largest = _bytes_like(networks, networks.ladder.count, law.most_bits)
     if most < networks.least_size:
@@ -133,7 +136,7 @@ def reach_size(most: float, networks: Networks[C], show: Callable[[float], str])
         fitted = networks.fit(size)
         slope = networks.parameters(size) / 8
         first = law.usual_bits, fitted.rough_size(law.usual_bits)
-        bits, _ = _search(law, fitted.rough_size, float, window, first, slope)[-1]
+        bits, _ = _search(law, fitted.rough_size, float, rough, first, slope)[-1]
         codings = _search(law, fitted.code, _size, window, (bits, fitted.code(bits)), slope)
         found += [coded for _, coded in codings]
         step = 1 if found[-1].size < window.least else -1

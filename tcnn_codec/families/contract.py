@@ -83,6 +83,8 @@ class RateLaw:
 
     least_bits, usual_bits, most_bits: what a search may choose, in bits of a weight before entropy
     coding. coded_bits: of a weight in the file at usual_bits; overhead: bytes of a file besides.
+    growth: how many times as large a file is as with its networks rounded at once, at least and at
+    most.
     db_per_doubling: PSNR in dB by twice the parameters; db_per_bit: by one bit more.
     pilot_gain: dB that all steps bring over a pilot's, usually. most_growth, most_surprise: and at
     the very most, so many times what every doubling of the steps brought from a pilot to one twice
@@ -95,6 +97,7 @@ class RateLaw:
     most_bits: float
     coded_bits: float
     overhead: int
+    growth: tuple[float, float]
     db_per_doubling: float
     db_per_bit: float
     pilot_gain: float

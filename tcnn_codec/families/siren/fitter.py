@@ -34,6 +34,8 @@ from tcnn_codec.training.loop import StepReport
 #: What rounding a network costs after training has made up for it, of what it costs at once; on
 #: Kodak images at 6 bit.
 REMAINING_COST = 0.35
+#: Chunks are long whose pixels rounding sees fewer times.
+LONG = 4
 
 
 class SirenFitter:
@@ -109,9 +111,9 @@ class SirenFitter:
         found = [chosen] if chosen is plain else [chosen, plain]
         if steps:
             found.insert(0, round_gradually(self._backend, job, params, chosen, steps, report))
-        if 0 < steps * batch_size(grid.pixels) < grid.pixels:
-            # Decoding so long a chunk takes longer than rounding it did, so that only what deviates
-            # less than the first is worth it.
+        if 0 < steps * batch_size(grid.pixels) < LONG * grid.pixels:
+            # Decoding so long a chunk takes as long as much of its rounding, so that only what
+            # deviates less than the first is worth it.
             deviation = deviation_from(self._backend, spec, params, grid)
             far = [deviation(dequantise(spec, tensors)) for tensors in found]
             found = [tensors for tensors, other in zip(found, far, strict=True) if other <= far[0]]
