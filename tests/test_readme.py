@@ -39,7 +39,7 @@ def test_the_commands_work_one_after_the_other(
         fewer = ["--steps", "40", "--quiet"] if words[0] == "encode" else []
         found = call(*words, *fewer)
         assert found.status == 0, (words, found.err)
-        written = [Path(word) for word in words[2:] if "." in word and not word.startswith("-")]
+        written = [Path(word) for word in words[2:] if re.fullmatch(r"\w+\.[a-z]\w+", word)]
         assert all(path.stat().st_size > 0 for path in written)
         assert {path.resolve() for path in tmp_path.iterdir()} - known <= {
             (tmp_path / path).resolve() for path in written
