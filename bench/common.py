@@ -52,9 +52,11 @@ class Timing:
 
 def native_backends(threads: int) -> dict[str, CpuBackend]:
     """Every way of the cpu backend to train here, by name."""
-    found = {isa: CpuBackend(threads, isa) for isa in _cpu.available_isas()}
-    if _cpu.has_bfloat16("avx512"):
-        found["avx512 bfloat16"] = CpuBackend(threads, "avx512", "bfloat16")
+    isas = _cpu.available_isas()
+    # In float32 amx is avx512.
+    found = {isa: CpuBackend(threads, isa) for isa in isas if isa != "amx"}
+    for isa in filter(_cpu.has_bfloat16, isas):
+        found[f"{isa} bfloat16"] = CpuBackend(threads, isa, "bfloat16")
     return found
 
 

@@ -110,8 +110,8 @@ def _add_encode(commands: Any) -> None:
     command.add_argument(
         "--precision",
         default=default.precision,
-        help=f"{', '.join(PRECISIONS)}: of the products in fitting (default auto: bfloat16 where "
-        "the processor has it)",
+        help=f"{', '.join(PRECISIONS)}: of the products in fitting (default auto: whichever is "
+        "faster here, which doctor tells)",
     )
     _add_frames(command)
     _add_max_pixels(command)

@@ -38,7 +38,7 @@ class EncodeConfig:
     so many chunks one is decoded by itself, and others may be differences to the one before; None
     takes 1, every chunk, or for chunks of up to 16 frames as many as have 250 frames.
     backend: auto, cpu, cuda, tinycudann or torch. precision: of the products in fitting, float32,
-    bfloat16 (cpu), float16 (cuda, tinycudann), or auto for 16 bits where the backend has them;
+    bfloat16 (cpu), float16 (cuda, tinycudann), or auto for whichever is faster on this processor;
     decoded pixels are float32 always. threads: 0 takes every core. seed: same seed, machine and
     device, same bytes.
     """

@@ -25,12 +25,14 @@ ROOT = Path(__file__).parents[1]
 #: Comma-separated names, such as avx512: a test that would skip for want of one fails instead.
 REQUIRE_VARIABLE = "TCNN_CODEC_REQUIRE"
 KNOWN = (
-    *("avx512_vnni", "avx512", "bfloat16", "avx2", "sse41", "neon", "scalar"),
+    *("amx", "avx512_vnni", "avx512", "bfloat16", "avx2", "sse41", "neon", "scalar"),
     *("aarch64", "cuda"),
     *("node", "chromium"),
     "clang",  # of .ci/run, for fuzzing
 )
 ISAS = ("avx512", "avx2", "scalar")
+#: Those that train in bfloat16; the last runs everywhere.
+BFLOAT16_ISAS = ("avx512", "amx", "amx_emulated")
 
 
 @pytest.fixture(scope="session")
@@ -58,14 +60,22 @@ def native(request: pytest.FixtureRequest, need: Callable[[str, bool], None]) ->
     return CpuBackend(threads=2, isa=request.param)
 
 
-@pytest.fixture(scope="module", params=[*ISAS, "bfloat16"])
+def bfloat16_backend(isa: str, need: Callable[[str, bool], None]) -> CpuBackend:
+    need("bfloat16" if isa == "avx512" else isa, _cpu.has_bfloat16(isa))
+    return CpuBackend(threads=2, isa=isa, precision="bfloat16")
+
+
+WAYS = [(isa, "float32") for isa in ISAS] + [(isa, "bfloat16") for isa in BFLOAT16_ISAS]
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=[" ".join(way) for way in WAYS])
 def trainer(request: pytest.FixtureRequest, need: Callable[[str, bool], None]) -> CpuBackend:
     """Every way to train: those of `native`, and products in bfloat16."""
-    if request.param == "bfloat16":
-        need("bfloat16", _cpu.has_bfloat16("avx512"))
-        return CpuBackend(threads=2, isa="avx512", precision="bfloat16")
-    need(request.param, request.param in _cpu.available_isas())
-    return CpuBackend(threads=2, isa=request.param)
+    isa, precision = request.param
+    if precision == "bfloat16":
+        return bfloat16_backend(isa, need)
+    need(isa, isa in _cpu.available_isas())
+    return CpuBackend(threads=2, isa=isa)
 
 
 @pytest.fixture(scope="session")

@@ -5,31 +5,34 @@ Tolerances are derived: the error against float64 may be twice the oracle's own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from cases import CPU_CASES, Case, loss_and_grad, relative, rms
+from conftest import BFLOAT16_ISAS, bfloat16_backend
 from numpy.typing import NDArray
 from rounding_oracle import Rounding, compute
 
 from tcnn_codec import _cpu
 from tcnn_codec.errors import BackendUnavailable, CodecError
 from tcnn_codec.families.siren import backends
-from tcnn_codec.families.siren.backends.cpu import CpuBackend
+from tcnn_codec.families.siren.backends.cpu import CpuBackend, usual_precision
 from tcnn_codec.families.siren.backends.reference import ReferenceBackend
 
+CPUINFO = Path("/proc/cpuinfo")
 SEEDS = range(5)
 EXACT = ReferenceBackend(torch.float64)
 BFLOAT16 = Rounding(torch.bfloat16)
 
 
-@pytest.fixture(scope="module")
-def bfloat16(need: Callable[[str, bool], None]) -> CpuBackend:
-    need("bfloat16", _cpu.has_bfloat16("avx512"))
-    return CpuBackend(threads=2, isa="avx512", precision="bfloat16")
+@pytest.fixture(scope="module", params=BFLOAT16_ISAS)
+def bfloat16(request: pytest.FixtureRequest, need: Callable[[str, bool], None]) -> CpuBackend:
+    return bfloat16_backend(request.param, need)
 
 
 @cache
@@ -90,16 +93,27 @@ def test_loss_is_as_accurate_as_the_oracle(
 def test_decoding_is_float32(bfloat16: CpuBackend) -> None:
     case = CPU_CASES[0]
     arguments = case.spec, case.params(0), case.grid
-    plain = CpuBackend(threads=2, isa="avx512")
+    plain = CpuBackend(threads=2, isa=bfloat16.device)
     assert np.array_equal(bfloat16.evaluate(*arguments), plain.evaluate(*arguments))
     assert np.array_equal(bfloat16.render(*arguments), plain.render(*arguments))
 
 
-def test_auto_takes_bfloat16_where_there_is_one() -> None:
+def test_auto_takes_what_is_faster() -> None:
     for isa in _cpu.available_isas():
-        expected = "bfloat16" if _cpu.has_bfloat16(isa) else "float32"
+        expected = usual_precision(isa, _cpu.processor_vendor(), _cpu.has_bfloat16(isa))
         assert CpuBackend(isa=isa, precision="auto").precision == expected
+    assert usual_precision("avx512", "AuthenticAMD", True) == "bfloat16"
+    assert usual_precision("avx512", "AuthenticAMD", False) == "float32"
+    assert usual_precision("avx512", "GenuineIntel", True) == "float32"
+    assert usual_precision("amx", "GenuineIntel", True) == "bfloat16"
+    assert usual_precision("scalar", "", False) == "float32"
     assert not _cpu.has_bfloat16("scalar")
+
+
+@pytest.mark.skipif(not CPUINFO.exists(), reason="there is no /proc/cpuinfo to compare with")
+def test_the_vendor_is_the_one_that_the_system_names() -> None:
+    found = re.search(r"^vendor_id\s*: (\w+)$", CPUINFO.read_text(), re.M)
+    assert _cpu.processor_vendor() == (found[1] if found else "")
 
 
 def test_bfloat16_is_refused_where_there_is_none() -> None:

@@ -9,6 +9,7 @@
 #include "bindings/integer.h"
 #include "bindings/siren_types.h"
 #include "simd/peak.h"
+#include "simd/processor.h"
 
 namespace py = pybind11;
 using namespace tcnn_codec;
@@ -170,6 +171,11 @@ PYBIND11_MODULE(_cpu, module) {
              "Instruction sets of this build that this machine runs, best first.");
   module.def("has_bfloat16", &has_bfloat16, py::arg("isa"),
              "Whether this machine can train in bfloat16 with that instruction set.");
+  module.def("processor_vendor", &processor_vendor,
+             "Who made the processor, as CPUID has it: AuthenticAMD, say; empty without CPUID.");
+  module.def(
+      "why_no_amx", [] { return std::string(why_no_amx() ? why_no_amx() : ""); },
+      "Why this machine, build or process cannot use AMX; empty where it can.");
   module.def("fma_peak", &fma_peak, py::arg("isa"), py::arg("seconds"), py::arg("bfloat16"),
              py::call_guard<py::gil_scoped_release>(),
              "1e9 multiply-adds per second of one thread, from registers alone.");

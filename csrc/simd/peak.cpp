@@ -9,6 +9,9 @@ namespace tcnn_codec {
 namespace {
 
 PeakLoop loop_of(const std::string& isa, bool bfloat16) {
+#ifdef TCNN_CODEC_AMX
+  if (bfloat16 && isa == "amx" && has_amx()) return amx_peak();
+#endif
 #ifdef TCNN_CODEC_BFLOAT16
   if (bfloat16 && isa == "avx512" && has_avx512_bfloat16()) return avx512_bfloat16_peak();
 #endif

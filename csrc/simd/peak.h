@@ -26,5 +26,8 @@ PeakLoop avx512_peak();
 #ifdef TCNN_CODEC_BFLOAT16
 PeakLoop avx512_bfloat16_peak();
 #endif
+#ifdef TCNN_CODEC_AMX
+PeakLoop amx_peak();
+#endif
 
 }  // namespace tcnn_codec

@@ -101,7 +101,8 @@ struct Optimiser : OptimiserConstants {
   int64_t steps_done;
 };
 
-// Instruction sets this build and this machine both have, best first.
+// Instruction sets this build and this machine both have, best first. Beside them there is always
+// "amx_emulated", which computes what "amx" does, very slowly, to be tested.
 std::vector<std::string> available_isas();
 
 // Whether training in bfloat16 is available on one of them.

@@ -116,13 +116,15 @@ uint32_t to_bfloat16(float value) {
   return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
-// Rows 2k and 2k + 1 of source [rows, stride] as row k of destination, zeros beyond the last.
-void pair_rows(const float* source, int64_t rows, int64_t stride, Pair* destination) {
+// Rows 2k and 2k + 1 of source [rows, columns] as row k of destination [pairs, words], which is
+// zeros to begin with.
+void pair_rows(const float* source, int64_t rows, int64_t columns, int64_t words,
+               Pair* destination) {
   for (int64_t r = 0; r < rows; r += 2)
-    for (int64_t c = 0; c < stride; ++c) {
-      const uint32_t low = to_bfloat16(source[r * stride + c]);
-      const uint32_t high = r + 1 < rows ? to_bfloat16(source[(r + 1) * stride + c]) : 0;
-      *destination++ = {low | high << 16};
+    for (int64_t c = 0; c < columns; ++c) {
+      const uint32_t low = to_bfloat16(source[r * columns + c]);
+      const uint32_t high = r + 1 < rows ? to_bfloat16(source[(r + 1) * columns + c]) : 0;
+      destination[r / 2 * words + c] = {low | high << 16};
     }
 }
 
@@ -144,6 +146,8 @@ struct Siren::Engine {
   std::mutex busy;  // one call at a time uses the buffers
   Buffer packed, packed_pairs, tables, sums, total, first_gradient, gradient;
   std::vector<Buffer> scratch;
+
+  int lanes() const { return std::max(kernels.lanes, bfloat16 ? bfloat16->lanes : 0); }
 
   PackedNet pack(const SirenShape& shape, const float* params, const EncodedGrid& grid,
                  const Layout& layout) {
@@ -205,20 +209,23 @@ struct Siren::Engine {
 
   void pack_pairs(PackedNet& net) {
     const int64_t layers = net.shape.hidden_layers, width = net.shape.width, stride = net.stride;
-    const int64_t half = (width + 1) / 2, layer_words = half * stride;
-    const int64_t words = 2 * layers * layer_words + half * kOut + kOut / 2 * stride;
+    const int64_t depth = bfloat16->depth, out_words = bfloat16->out_words;
+    const int64_t pairs = round_up(width, depth) / 2, out_pairs = round_up(kOut, depth) / 2;
+    const int64_t layer_words = pairs * stride;
+    const int64_t words = 2 * layers * layer_words + pairs * out_words + out_pairs * stride;
     Pair* memory = reinterpret_cast<Pair*>(packed_pairs.need(words));
+    std::memset(memory, 0, size_t(words) * sizeof(Pair));
     Pair* forward = memory;
     Pair* backward = forward + layers * layer_words;
     Pair* output_forward = backward + layers * layer_words;
-    Pair* output_backward = output_forward + half * kOut;
+    Pair* output_backward = output_forward + pairs * out_words;
     for (int64_t layer = 0; layer < layers; ++layer) {
-      pair_rows(net.forward + layer * width * stride, width, stride, forward + layer * layer_words);
-      pair_rows(net.backward + layer * width * stride, width, stride,
-                backward + layer * layer_words);
+      const int64_t from = layer * width * stride, to = layer * layer_words;
+      pair_rows(net.forward + from, width, stride, stride, forward + to);
+      pair_rows(net.backward + from, width, stride, stride, backward + to);
     }
-    pair_rows(net.output_forward, width, kOut, output_forward);
-    pair_rows(net.output_backward, kOut, stride, output_backward);
+    pair_rows(net.output_forward, width, kOut, out_words, output_forward);
+    pair_rows(net.output_backward, kOut, stride, stride, output_backward);
     net.forward_pairs = forward;
     net.backward_pairs = backward;
     net.output_forward_pairs = output_forward;
@@ -248,7 +255,7 @@ struct Siren::Engine {
 
   void evaluate(const SirenShape& shape, const float* params, const EncodedGrid& grid, float* f32,
                 uint8_t* u8) {
-    const Layout layout(shape, grid, kernels.lanes);
+    const Layout layout(shape, grid, lanes());
     const PackedNet net = pack(shape, params, grid, layout);
     for (Buffer& buffer : scratch) buffer.need(kernels.evaluate_scratch(net));
     const int64_t pixels = grid.pixels();
@@ -262,9 +269,10 @@ struct Siren::Engine {
 
   double loss_and_grad(const SirenShape& shape, const float* params, const EncodedGrid& grid,
                        const Target& target, const Batch& batch, float* out, float* code_gradient) {
-    const Layout layout(shape, grid, kernels.lanes);
+    const Layout layout(shape, grid, lanes());
     const PackedNet net = pack(shape, params, grid, layout);
-    const int64_t tiles = (batch.count + kTile - 1) / kTile;
+    const int64_t tile = bfloat16 ? bfloat16->tile : kTile;
+    const int64_t tiles = (batch.count + tile - 1) / tile;
     const int slices = slices_of(tiles);
     float* memory = sums.need(slices * layout.sums);
     std::vector<const float*> sources;
@@ -278,8 +286,8 @@ struct Siren::Engine {
       float* mine = memory + slice * layout.sums;
       std::memset(mine, 0, size_t(layout.sums) * sizeof(float));
       GradientSums view = layout.view(mine);
-      const int64_t first = tiles * slice / slices * kTile;
-      const int64_t last = std::min(tiles * (slice + 1) / slices * kTile, batch.count);
+      const int64_t first = tiles * slice / slices * tile;
+      const int64_t last = std::min(tiles * (slice + 1) / slices * tile, batch.count);
       train(net, target, batch, first, last, scratch[size_t(thread)].data(), view);
       squared_errors[size_t(slice)] = view.squared_error;
     });

@@ -9,8 +9,11 @@
 
 namespace tcnn_codec {
 
-// Pixels of one tile: a multiple of every register block's height.
-constexpr int kTile = 48;
+// Pixels of one tile: a multiple of every register block's height. The unit may have its own.
+#ifndef TCNN_CODEC_TILE
+#define TCNN_CODEC_TILE 48
+#endif
+constexpr int kTile = TCNN_CODEC_TILE;
 // The output layer is padded to four channels, one 128-bit vector.
 constexpr int kOut = 4;
 
@@ -25,7 +28,8 @@ struct PackedNet {
   const float* output_forward;   // [in, kOut]: V^T
   const float* output_backward;  // [kOut, stride]: V
   const float* output_bias;      // [kOut]
-  // The same four in bfloat16, rows 2k and 2k + 1 paired in row k; null in float32.
+  // The same four in bfloat16, rows 2k and 2k + 1 paired in row k, and zeros up to a multiple of
+  // Bfloat16Kernels::depth rows; null in float32. output_forward_pairs has out_words a row.
   const Pair *forward_pairs, *backward_pairs, *output_forward_pairs, *output_backward_pairs;
   const float* table[3];  // per axis [size, stride]: that axis' part of the input layer's phase
   int64_t axis_size[3];
@@ -81,11 +85,15 @@ struct KernelTable {
   int64_t (*muon_scratch)(int rows, int columns);
 };
 
-// Training with products in bfloat16, summed in float32; shares all else with avx512_kernels().
+// Training with products in bfloat16, summed in float32; all else is that of a KernelTable.
 struct Bfloat16Kernels {
   void (*train)(const PackedNet& net, const Target& target, const Batch& batch, int64_t first,
                 int64_t last, float* scratch, GradientSums& sums);
   int64_t (*train_scratch)(const PackedNet& net);
+  int tile;       // pixels of one tile
+  int lanes;      // the stride is a multiple of
+  int depth;      // rows of weights, with zeros, are a multiple of
+  int out_words;  // a row of output_forward_pairs
 };
 
 const KernelTable& scalar_kernels();
@@ -96,5 +104,9 @@ const KernelTable& avx512_kernels();
 #ifdef TCNN_CODEC_BFLOAT16
 const Bfloat16Kernels& avx512_bfloat16_kernels();
 #endif
+#ifdef TCNN_CODEC_AMX
+const Bfloat16Kernels& amx_kernels();
+#endif
+const Bfloat16Kernels& amx_emulated_kernels();
 
 }  // namespace tcnn_codec

@@ -45,7 +45,7 @@ struct Vectors {
 template <class F>
 INLINE void with_vectors(const PackedNet& net, const F& f) {
   switch (net.stride / Vec::lanes) {
-#if defined(TCNN_CODEC_X86)
+#if defined(TCNN_CODEC_X86) && !defined(TCNN_CODEC_AMX_EMULATED)
 #define TCNN_CODEC_CASE(N) \
   case N:                  \
     return f(Vectors<N>());

@@ -28,7 +28,7 @@ class SirenRenderer:
     """A contract.Renderer. threads: 1 or more; 0 takes every core this process may use.
 
     isa: one of _cpu.integer_isas(), or '' for the environment's TCNN_CODEC_CPU_ISA, where 'avx512'
-    stands for the best form of AVX-512, and else for the best there is. Raises BackendUnavailable
+    stands for the best form of AVX-512 and 'amx' for the best there is, and else for that. Raises BackendUnavailable
     for what this machine or build lacks, CodecError for threads that are not allowed anywhere.
     """
 
@@ -70,6 +70,8 @@ class SirenRenderer:
 def _usual_isa() -> str:
     available = _cpu.integer_isas()
     wanted = os.environ.get(ISA_VARIABLE, "")
+    if wanted.startswith("amx"):
+        return available[0]
     if wanted == "avx512":
         return next((isa for isa in available if isa.startswith(wanted)), wanted)
     return wanted or available[0]

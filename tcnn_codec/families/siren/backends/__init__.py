@@ -23,7 +23,7 @@ def create(name: str = "auto", threads: int = 0, precision: str = "float32") -> 
     """The backend called `name`, of PRECISIONS_OF, or for 'auto' the fastest of ours that there is.
 
     threads: of the cpu; 0 takes every core. precision: of the products in training, 'float32',
-    'bfloat16', 'float16' or 'auto', which is 16 bits where the backend has them. Raises
+    'bfloat16', 'float16' or 'auto', which is whichever is faster. Raises
     BackendUnavailable where it cannot run here, CodecError for another name or precision.
     """
     if name == "auto":
