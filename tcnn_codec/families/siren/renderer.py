@@ -28,8 +28,9 @@ class SirenRenderer:
     """A contract.Renderer. threads: 1 or more; 0 takes every core this process may use.
 
     isa: one of _cpu.integer_isas(), or '' for the environment's TCNN_CODEC_CPU_ISA, where 'avx512'
-    stands for the best form of AVX-512 and 'amx' for the best there is, and else for that. Raises BackendUnavailable
-    for what this machine or build lacks, CodecError for threads that are not allowed anywhere.
+    stands for the best form of AVX-512 and 'amx' for the best there is, and else for that. Raises
+    BackendUnavailable for what this machine or build lacks, CodecError for threads that are not
+    allowed anywhere.
     """
 
     def __init__(self, threads: int = 0, isa: str = "") -> None:

@@ -38,8 +38,9 @@ class CpuBackend:
     isa: 'amx', 'avx512', 'avx2', 'scalar', or '' for the environment's TCNN_CODEC_CPU_ISA and else
     the best there is; 'amx_emulated' is for tests. precision: of the products in training,
     'float32', 'bfloat16' (amx, and avx512 on processors with AVX512_BF16), or 'auto' for
-    `usual_precision`; evaluate and render are float32 always. Raises BackendUnavailable for what this machine or build lacks, CodecError
-    for threads or a precision that are not allowed anywhere.
+    `usual_precision`; evaluate and render are float32 always. Raises BackendUnavailable for what
+    this machine or build lacks, CodecError for threads or a precision that are not allowed
+    anywhere.
     """
 
     name = "cpu"
