@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from block_family import BlockFitter, BlockOptions
 from cli_calls import call, report
 from test_scenes import pixels as clip_of
 from test_scenes import scene
 
 import tcnn_codec
-from tcnn_codec.config import make_config
+from tcnn_codec.config import EncodeConfig, make_config
 from tcnn_codec.dtypes import U8
 from tcnn_codec.encoding.chunks import chunk_lengths, fixed_lengths
+from tcnn_codec.encoding.encoder import Encoded, encode_source
 from tcnn_codec.encoding.plan import ChunkPlan, plan_chunks
 from tcnn_codec.errors import CodecError
 from tcnn_codec.families.siren.fitter import SirenFitter
@@ -68,6 +70,35 @@ def test_scenes_are_cut_where_the_largest_network_is_too_small() -> None:
     assert len(several.lengths) > 2
     assert max(several.lengths) - min(several.lengths) <= 1
     assert plan(still, bpp=8 * 150_000 / (90 * 2400)).lengths == several.lengths
+
+
+def test_chunks_are_shorter_where_the_largest_network_is_too_poor() -> None:
+    """The networks of this family are the same for all frames, which here grow ever brighter."""
+    texture = np.random.default_rng(0).integers(0, 100, (24, 36, 3))
+    pixels = (texture + 2 * np.arange(24)[:, None, None, None]).astype(np.uint8)
+
+    def encode(**options: Any) -> Encoded:
+        config = EncodeConfig(BlockOptions(), threads=1, **options)
+        return encode_source(array_source(pixels), config, fitters=BlockFitter)
+
+    assert encode(psnr=22.95).info.chunk_frames == (24,)
+    found = encode(psnr=31.0)
+    assert 31 <= found.psnr_db <= 31.1
+    assert found.info.chunk_count > 1
+    assert found.cuts == ()
+    for options in ({"psnr": 80.0}, {"psnr": 31.0, "chunk_frames": 24}):
+        with pytest.raises(CodecError, match=r"dB cannot be reached; the nearest .* about 2\d\.\d"):
+            encode(**options)
+
+
+def test_shorter_plans_keep_the_cuts() -> None:
+    found = ChunkPlan((20, 11), (1.3, 0.7), 1, (20,))
+    shorter = found.shorter(1)
+    assert shorter is not None
+    assert (shorter.lengths, shorter.cuts) == ((10, 10, 5, 6), (20,))
+    assert shorter.shares == pytest.approx([4 * n / 31 for n in shorter.lengths])
+    assert found.shorter(5) is None
+    assert ChunkPlan((20, 11), (1.3, 0.7), 1, None).shorter(1) is None
 
 
 def test_lengths_that_are_set() -> None:

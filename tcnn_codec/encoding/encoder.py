@@ -17,8 +17,8 @@ from tcnn_codec.encoding.chunks import ChunkReader
 from tcnn_codec.encoding.coding import Coded, Progress, SourceCoder
 from tcnn_codec.encoding.executors import InThisProcess
 from tcnn_codec.encoding.jobs import Tools
-from tcnn_codec.encoding.plan import plan_chunks
-from tcnn_codec.encoding.rate import reach_quality, reach_size
+from tcnn_codec.encoding.plan import ChunkPlan, plan_chunks
+from tcnn_codec.encoding.rate import LargestTooPoor, reach_quality, reach_size
 from tcnn_codec.errors import CodecError
 from tcnn_codec.families import make_fitter
 from tcnn_codec.families.contract import Fitter
@@ -140,10 +140,32 @@ def encode_source(
     """
     start = time.perf_counter()
     fitter = fitters(config.model, config.backend, config.precision, config.threads)
-    picture = source.format
     plan = plan_chunks(source, config, fitter, max_pixels)
+    coder, coded = _encode_planned(source, config, fitter, plan, progress)
+    return Encoded(
+        stream=coded.stream,
+        info=coded.info,
+        psnr_db=coded.psnr_db,
+        encode_seconds=time.perf_counter() - start,
+        fit_steps=max(coder.steps_of(coded.info.networks, i) for i in range(coder.chunks.count)),
+        backend=fitter.backend,
+        device=fitter.device,
+        precision=fitter.precision,
+        notes=source.notes,
+        cuts=plan.cuts,
+    )
+
+
+def _encode_planned(
+    source: Source,
+    config: EncodeConfig,
+    fitter: Fitter[Any],
+    plan: ChunkPlan,
+    progress: Progress | None,
+) -> tuple[SourceCoder, Coded]:
+    """By that plan, or by one of shorter chunks where the largest networks are too poor for it."""
     coder = SourceCoder(
-        picture=picture,
+        picture=source.format,
         chunks=ChunkReader(source, plan.lengths),
         config=config,
         fitter=fitter,
@@ -153,19 +175,14 @@ def encode_source(
         key_interval=plan.key_interval,
     )
     coder.check()
-    coded = _reach_target(coder)
-    return Encoded(
-        stream=coded.stream,
-        info=coded.info,
-        psnr_db=coded.psnr_db,
-        encode_seconds=time.perf_counter() - start,
-        fit_steps=max(coder.steps_of(coded.info.networks, i) for i in range(len(plan.lengths))),
-        backend=fitter.backend,
-        device=fitter.device,
-        precision=fitter.precision,
-        notes=source.notes,
-        cuts=plan.cuts,
-    )
+    try:
+        return coder, _reach_target(coder)
+    except LargestTooPoor as error:
+        law = fitter.ladder(source.format).law
+        shorter = plan.shorter(math.ceil(error.short_by / law.db_per_doubling))
+        if shorter is None:
+            raise
+    return _encode_planned(source, config, fitter, shorter, progress)
 
 
 def _reach_target(coder: SourceCoder) -> Coded:

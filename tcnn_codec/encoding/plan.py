@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import accumulate
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import Any
 
 from tcnn_codec.bitstream.limits import MAX_CHUNK_FRAMES, MAX_FRAMES
@@ -36,6 +36,18 @@ class ChunkPlan:
     shares: tuple[float, ...]
     key_interval: int
     cuts: tuple[int, ...] | None
+
+    def shorter(self, doublings: int) -> ChunkPlan | None:
+        """With at most 2**-doublings of the longest chunk's frames in each, which then have more
+        parameters each; None where that is less than a frame, or the user has set the chunks.
+        """
+        most = max(self.lengths) >> doublings
+        if self.cuts is None or most < 1:
+            return None
+        ends = (0, *self.cuts, sum(self.lengths))
+        lengths = chunk_lengths([end - start for start, end in pairwise(ends)], most)
+        shares = _shares(lengths, self.key_interval)
+        return replace(self, lengths=lengths, shares=shares)
 
 
 def plan_chunks(

@@ -38,6 +38,17 @@ LEAST_BRACKET, SCAN_BITS = 0.02, 0.25
 MOST_PILOTS, MOST_FITS, MOST_CODINGS, MORE_SIZES = 5, 6, 12, 3
 
 
+class LargestTooPoor(CodecError):
+    """Not even the largest networks reach a quality.
+
+    short_by: dB that they lack.
+    """
+
+    def __init__(self, error: CodecError, short_by: float) -> None:
+        super().__init__(error.value, error.allowed, error.remedy)
+        self.short_by = short_by
+
+
 class Outcome(Protocol):
     """One coding of a source."""
 
@@ -177,7 +188,10 @@ def _vary(
 
 
 def reach_quality(least: float, networks: Networks[C]) -> C:
-    """A coding of `least` to least + MOST_ABOVE dB. Raises CodecError where there is none."""
+    """A coding of `least` to least + MOST_ABOVE dB.
+
+    Raises CodecError where there is none, LargestTooPoor where that is the reason.
+    """
     window = _Window(least, least + MOST_ABOVE, least + ABOVE)
     law, size = networks.ladder.law, networks.ladder.first
     if networks.pilot is not None:
@@ -242,11 +256,15 @@ def reach_quality(least: float, networks: Networks[C]) -> C:
             "every network tried is exact or poorer",
             f"choose {networks.ladder.smallest}, or a size with `bytes`",
         )
-    raise _unreachable(networks, f"{least:g} dB", f"{math.floor(100 * best.psnr_db) / 100:.2f} dB")
+    nearest_db = f"{math.floor(100 * best.psnr_db) / 100:.2f} dB"
+    error = _unreachable(networks, f"{least:g} dB", nearest_db)
+    if low == networks.ladder.count and best.psnr_db < least:
+        raise LargestTooPoor(error, least - best.psnr_db)
+    raise error
 
 
 def _pilot_size(least: float, networks: Networks[C], pilot: Pilot) -> int:
-    """The size to begin with. Raises CodecError where none comes near."""
+    """The size to begin with. Raises LargestTooPoor where none comes near."""
     curve = _Curve(networks)
     law, size = networks.ladder.law, networks.ladder.first
     while size not in curve.sizes and len(curve.sizes) < MOST_PILOTS:
@@ -261,7 +279,9 @@ def _pilot_size(least: float, networks: Networks[C], pilot: Pilot) -> int:
         longer = max(most, pilot(size, length) + law.pilot_gain)
         growth = (longer - most) * math.log2(networks.full_length / length)
         if longer + law.most_growth * growth < least - law.most_surprise:
-            raise _unreachable(networks, f"{least:g} dB", f"about {longer + growth:.1f} dB")
+            nearest = longer + growth
+            error = _unreachable(networks, f"{least:g} dB", f"about {nearest:.1f} dB")
+            raise LargestTooPoor(error, least - nearest)
     return size
 
 
